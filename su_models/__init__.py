@@ -1,0 +1,10 @@
+"""The models of 苏剑林's blog 科学空间 (kexue.fm) in Keras 3.
+
+`import su_models` registers every class with Keras, so that
+`keras.saving.load_model` finds them. It has no other effect.
+"""
+
+# one line a room: each import registers the room's classes
+from su_models import layers as layers
+
+__version__ = "0.1.0"
