@@ -1,0 +1,7 @@
+"""Pure functions of tensors, and the plumbing between the backends."""
+
+from su_models.ops.compile import compiled
+from su_models.ops.random import SeedTensor, seed_words
+from su_models.ops.recording_scope import RecordingScope
+
+__all__ = ["RecordingScope", "SeedTensor", "compiled", "seed_words"]
