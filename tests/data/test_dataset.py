@@ -1,0 +1,37 @@
+import dataclasses
+
+import pytest
+
+from su_models.data.dataset import Dataset, File
+from su_models.data.registry import REGISTRY
+
+
+@pytest.mark.parametrize("cls", [Dataset, File])
+def test_what_is_known_cannot_be_changed(cls):
+    assert cls.__dataclass_params__.frozen
+
+
+def test_a_file_is_local_unless_an_address_is_given():
+    assert File("a.txt", "0" * 64).url == ""
+
+
+@pytest.mark.parametrize("dataset", REGISTRY.values(), ids=list(REGISTRY))
+def test_every_field_is_filled_in(dataset):
+    for field in dataclasses.fields(dataset):
+        if field.name not in ("files", "downloads"):
+            assert getattr(dataset, field.name), field.name
+    assert list(dataset.sizes) == ["train", "test"]
+
+
+@pytest.mark.parametrize("dataset", REGISTRY.values(), ids=list(REGISTRY))
+def test_every_file_has_a_whole_checksum(dataset):
+    for file in dataset.files + dataset.downloads:
+        assert len(file.sha256) == 64
+        assert set(file.sha256) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize("dataset", REGISTRY.values(), ids=list(REGISTRY))
+def test_downloads_have_an_encrypted_address(dataset):
+    for file in dataset.downloads:
+        assert file.url.startswith("https://")
+        assert file.url.endswith(f"/{file.name}")
