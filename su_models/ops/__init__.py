@@ -1,7 +1,22 @@
 """Pure functions of tensors, and the plumbing between the backends."""
 
+from su_models.ops.autodiff import (
+    gradient,
+    value_and_gradient,
+    value_and_variable_gradient,
+    variable_gradient,
+)
 from su_models.ops.compile import compiled
 from su_models.ops.random import SeedTensor, seed_words
 from su_models.ops.recording_scope import RecordingScope
 
-__all__ = ["RecordingScope", "SeedTensor", "compiled", "seed_words"]
+__all__ = [
+    "RecordingScope",
+    "SeedTensor",
+    "compiled",
+    "gradient",
+    "seed_words",
+    "value_and_gradient",
+    "value_and_variable_gradient",
+    "variable_gradient",
+]

@@ -12,8 +12,7 @@ def compiled(fn, variables=()):
     """Compiles a function of tensors into one program.
 
     TensorFlow: `tf.function` with XLA. JAX: `jax.jit`. PyTorch: the function
-    itself, without recording gradients (for loops of small kernels on a CPU
-    `torch.compile` did not pay).
+    itself, without recording gradients.
 
     Everywhere a later change of a Keras variable is seen by the next call,
     and variables that `fn` assigns (states of random generators, moving
@@ -167,6 +166,9 @@ class _UnlistedVariables(Exception):
 def _to_tensor(x):
     if x is None:
         return None
+    if isinstance(x, keras.Variable):
+        # on TensorFlow convert_to_tensor leaves a variable as it is
+        return ops.copy(x.value)
     # an explicit dtype, or JAX has two kinds of int32 and traces for each
     if isinstance(x, bool):
         return ops.convert_to_tensor(x, "bool")

@@ -174,9 +174,20 @@ def test_none_and_variables_are_arguments():
         return x * 2.0 if y is None else x + y, None
 
     x = keras.Variable(normal(3))
-    y, nothing = compiled(fn)(x, None)
+    program = compiled(fn)
+    y, nothing = program(x, None)
     assert nothing is None
     np.testing.assert_allclose(ops.convert_to_numpy(y), 2 * normal(3))
+    x.assign(normal(3) + 1)
+    y, _ = program(x, None)
+    np.testing.assert_allclose(ops.convert_to_numpy(y), 2 * normal(3) + 2)
+
+
+def test_a_variable_that_is_returned_is_a_snapshot():
+    x = keras.Variable(normal(3))
+    y = compiled(lambda: x)()
+    x.assign(np.zeros(3))
+    np.testing.assert_array_equal(ops.convert_to_numpy(y), normal(3))
 
 
 @pytest.mark.skipif(
