@@ -10,6 +10,8 @@ import pytest  # noqa: E402
 
 import su_models  # noqa: E402
 
+pytest.register_assert_rewrite("tests.contract")
+
 
 @pytest.fixture(autouse=True)
 def _names(doctest_namespace):

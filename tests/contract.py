@@ -1,49 +1,479 @@
-"""What every layer of su_models promises, whatever its mathematics."""
+"""What every public class of su_models promises, whatever its mathematics.
 
+`CASES` holds one entry a public name; tests/test_contract.py asserts that it
+misses none, and runs the check of its room on each. A fault found in one
+class becomes a line in a check, so that it is looked for in all.
+"""
+
+import contextlib
+import dataclasses
 import json
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
+
+# XLA wherever the backend has it: Keras' "auto" is no jit on a CPU
+JIT = keras.config.backend() != "torch"
+
+
+def normal(*shape):
+    """Returns float32 normal numbers, the same at every call."""
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def integers(high, *shape):
+    """Returns int32 numbers in 0, ..., high - 1, the same at every call."""
+    return np.random.default_rng(0).integers(high, size=shape).astype("int32")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """How to construct one public name, and what to feed it.
+
+    init: its constructor arguments; a dict, or a function without arguments
+        that returns one (needed where an argument is an object with state,
+        such as an optimizer or a layer: each check constructs several).
+        What is random must be at work: a dropout rate above 0.
+    inputs: layers: an array, or a tuple of arrays, passed by position.
+        losses: `(y_true, y_pred)`. regularizers: a kernel. models: as layers.
+    shape: layers: the symbolic shape of `inputs` where the default, unknown
+        but for the last axis, cannot be built; a tuple of shapes if `inputs`
+        is a tuple.
+    sequence: layers: True if axis 1 of `inputs` is a sequence. Then a mask
+        from upstream has to make padding unseen at the real positions.
+    by_sample: losses: False if the samples of a batch are not independent.
+    targets: models: False if the model adds its own loss.
+    """
+
+    init: dict | Callable[[], dict] = dataclasses.field(default_factory=dict)
+    inputs: Any = None
+    shape: tuple | None = None
+    sequence: bool = False
+    by_sample: bool = True
+    targets: bool = True
+
+
+# One entry a public name, sorted by name. A room that does not exist is empty.
+CASES = {
+    "layers": {
+        "RotaryEmbedding": Case(
+            {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
+        ),
+    },
+    "losses": {},
+    "optimizers": {},
+    "regularizers": {},
+    "models": {},
+}
 
 
 def to_numpy(x):
-    return keras.ops.convert_to_numpy(keras.ops.cast(x, "float32"))
+    """Returns the NumPy array of a tensor of any backend and precision."""
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
 
 
-def check_layer(cls, init, x, folder):
-    """Checks config, symbolic shape, saving, low precision and gradient."""
-    layer = cls(**init)
+# ---- layers
+
+
+def check_layer(cls, init, inputs, folder, shape=None):
+    """Checks a layer; `init`, `inputs`, `shape` are those of a `Case`."""
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    if shape is None:
+        shape = tuple((None, *_free(x)) for x in inputs)
+    elif len(inputs) == 1:
+        shape = (shape,)
+    _check_layer_config(cls, init, inputs)
+    _check_symbolic_shape_and_saving(cls, init, inputs, shape, folder)
+    _check_repeatability(cls, init, inputs)
+    _check_empty_batch(cls, init, inputs)
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        _check_low_precision(cls, init, inputs, policy)
+    for policy in ("float32", "mixed_float16"):
+        _check_training(cls, init, inputs, shape, policy)
+
+
+def _check_layer_config(cls, init, inputs):
+    layer = cls(**arguments(init))
     config = layer.get_config()
-    y = to_numpy(layer(x))
-    assert layer.get_config() == config, "build() must not change the config"
-    copy = cls.from_config(json.loads(json.dumps(config)))
-    assert copy.get_config() == config
-    assert {key: config[key] for key in init} == init
+    layer(*inputs)
+    assert layer.get_config() == config, "building must not change the config"
+    _check_config(cls, init, config)
 
-    free = keras.Input((None,) * (x.ndim - 2) + x.shape[-1:])
-    model = keras.Model(free, cls(**init)(free))
-    for symbolic, n in zip(model.output_shape, y.shape, strict=True):
-        assert symbolic in (None, n)
-    model.save(folder / "model.keras")
-    again = keras.saving.load_model(folder / "model.keras")
-    np.testing.assert_allclose(to_numpy(model(x)), to_numpy(again(x)))
 
-    low = cls(**init, dtype="mixed_bfloat16")(x)
-    assert keras.backend.standardize_dtype(low.dtype) == "bfloat16"
-    assert np.isfinite(to_numpy(low)).all()
+def _check_symbolic_shape_and_saving(cls, init, inputs, shape, folder):
+    model = _around(cls(**arguments(init)), inputs, shape)
+    path = folder / "layer.keras"
+    model.save(path)
+    again = keras.saving.load_model(path)
+    y, z = _flat(model(_one(inputs))), _flat(again(_one(inputs)))
+    for tensor, symbolic in zip(y, model.outputs, strict=True):
+        assert len(tensor.shape) == len(symbolic.shape)
+        for n, promised in zip(tensor.shape, symbolic.shape, strict=True):
+            assert promised in (None, n), "another shape than promised"
+        assert _dtype(tensor) == _dtype(symbolic)
+    for a, b in zip(y, z, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), rtol=1e-6)
 
-    dense = keras.layers.Dense(x.shape[-1])
-    net = keras.Sequential([dense, cls(**init)])
-    net.compile("sgd", "mse")
-    net.build(x.shape)
-    before = to_numpy(dense.kernel)
-    net.fit(x, np.ones_like(y), verbose=0)  # compiled, as users run it
-    after = to_numpy(dense.kernel)
-    assert np.isfinite(after).all() and (before != after).any()
+
+def _check_repeatability(cls, init, inputs):
+    """Same seed, same result; a layer with a seed draws anew at each call."""
+
+    def calls(**more):
+        keras.utils.set_random_seed(7)
+        layer = cls(**{**arguments(init), **more})
+        calls = [_flat(layer(*inputs, training=True)) for _ in range(2)]
+        return [[to_numpy(y) for y in call] for call in calls]
+
+    _assert_equal(calls(), calls())
+    if "seed" in cls(**arguments(init)).get_config():
+        first, second = calls(seed=3)
+        _assert_equal(calls(seed=3), [first, second])
+        moved = [(a != b).any() for a, b in zip(first, second, strict=True)]
+        assert any(moved), "two calls in training drew the same numbers"
+
+
+def _check_empty_batch(cls, init, inputs):
+    """An empty batch gives an empty result, or a readable `ValueError`."""
+    layer = cls(**arguments(init))
+    full = _flat(layer(*inputs))
+    try:
+        empty = _flat(layer(*(x[:0] for x in inputs)))
+    except ValueError as error:
+        assert "Received" in str(error), error
+        return
+    for a, b in zip(full, empty, strict=True):
+        if a.shape and a.shape[0] == len(inputs[0]):
+            assert tuple(b.shape) == (0, *a.shape[1:])
+
+
+def _check_low_precision(cls, init, inputs, policy):
+    layer = cls(**arguments(init), dtype=policy)
+    outputs = [y for y in _flat(layer(*inputs)) if _is_float(y)]
+    for y in outputs:
+        assert np.isfinite(to_numpy(y)).all(), f"not finite in {policy}"
+    if outputs and layer.autocast and _is_float(inputs[0]):
+        assert _dtype(outputs[0]) in (layer.compute_dtype, "float32")
+
+
+def _check_training(cls, init, inputs, shape, policy):
+    """Compiled as users run it; gradients reach upstream and all weights."""
+    with _policy(policy):
+        layer = cls(**arguments(init))
+        free = [
+            keras.Input(s[1:], dtype=_dtype(x))
+            for s, x in zip(shape, inputs, strict=True)
+        ]
+        stems = [
+            keras.layers.Dense(x.shape[-1])(i)
+            if _is_float(x) and x.ndim > 1
+            else i
+            for i, x in zip(free, inputs, strict=True)
+        ]
+        outputs = [y for y in _flat(layer(*stems)) if _is_float(y)]
+        net = keras.Model(_one(free), outputs)
+    if not net.trainable_variables:
+        net.compile(jit_compile=JIT)
+        for y in _flat(net.predict(_one(inputs), verbose=0)):
+            assert np.isfinite(y).all()
+        return
+    _check_fit(net, inputs, len(outputs))
 
 
 def check_padding_is_ignored(layer, x, mask):
-    """Alters padding only: outputs at real positions must not move."""
-    noisy = np.where(mask[..., None], x, x + 5.0).astype(x.dtype)
-    clean, moved = (to_numpy(layer(t, mask=mask)) for t in (x, noisy))
+    """Alters and cuts padding: outputs at real positions must not move.
+
+    `x` is `(batch, length, ...)`, `mask` `(batch, length)`, right-padded.
+    The mask arrives as it does from an upstream layer with `mask_zero`.
+    """
+    masked = _Masked()
+    keep = np.reshape(mask, mask.shape + (1,) * (x.ndim - 2))  # as x
+    marks = np.broadcast_to(keep, (*x.shape[:-1], 1)).astype(x.dtype)
+
+    def run(x, marks):
+        outputs = layer(masked(np.concatenate([x, marks], axis=-1)))
+        return to_numpy(_flat(outputs)[0])
+
+    clean = run(x, marks)
+    moved = run(np.where(keep, x, x + 5).astype(x.dtype), marks)
     np.testing.assert_allclose(clean[mask], moved[mask], atol=1e-5)
+    for i, n in enumerate(mask.sum(axis=1)):
+        bare = run(x[i : i + 1, :n], marks[i : i + 1, :n])
+        np.testing.assert_allclose(clean[i, :n], bare[0], atol=1e-5)
+
+
+class _Masked(keras.layers.Layer):
+    """Takes the last feature off as the mask, like `mask_zero` upstream."""
+
+    def call(self, inputs):
+        return inputs[..., :-1]
+
+    def compute_mask(self, inputs, previous_mask=None):
+        keep = inputs[..., -1] > 0
+        while len(keep.shape) > 2:
+            keep = keep[..., 0]
+        return keep
+
+
+# ---- losses
+
+
+def check_loss(cls, init, y_true, y_pred, folder, by_sample=True):
+    """Checks a `keras.losses.Loss` on one batch of targets and predictions."""
+    loss = cls(**arguments(init))
+    _check_config(cls, init, loss.get_config())
+    value = to_numpy(loss(y_true, y_pred))
+    assert value.shape == () and np.isfinite(value)
+    if by_sample:
+        _check_reduction(cls, init, y_true, y_pred)
+    for dtype in ("bfloat16", "float16"):
+        low = to_numpy(loss(y_true, ops.cast(y_pred, dtype)))
+        np.testing.assert_allclose(low, value, rtol=0.05, atol=0.05)
+
+    inputs = keras.Input(y_pred.shape[1:])
+    net = keras.Model(inputs, keras.layers.Dense(y_pred.shape[-1])(inputs))
+    net.compile(keras.optimizers.Adam(1e-2), loss, jit_compile=JIT)
+    before = [to_numpy(w) for w in net.trainable_variables]
+    history = net.fit(y_pred, y_true, epochs=20, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]
+    for w, b in zip(net.trainable_variables, before, strict=True):
+        assert np.isfinite(to_numpy(w)).all() and (to_numpy(w) != b).any()
+    net.save(folder / "loss.keras")
+    again = keras.saving.load_model(folder / "loss.keras")
+    assert type(again.loss) is cls
+    assert again.loss.get_config() == loss.get_config()
+
+
+def _check_reduction(cls, init, y_true, y_pred):
+    """One number a sample, and Keras' reductions and weights of them."""
+
+    def value(reduction, **more):
+        loss = cls(**arguments(init), reduction=reduction)
+        return to_numpy(loss(y_true, y_pred, **more))
+
+    each = value(None)
+    assert each.shape == y_pred.shape[:1], "not one number a sample"
+    weight = np.arange(len(each), dtype="float32")
+    np.testing.assert_allclose(value("sum"), each.sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        value("sum_over_batch_size"), each.mean(), rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        value(None, sample_weight=weight), each * weight, rtol=1e-5
+    )
+
+
+# ---- regularizers
+
+
+def check_regularizer(cls, init, x, folder):
+    """Checks a `keras.regularizers.Regularizer` on the kernel `x`."""
+    _check_config(cls, init, cls(**arguments(init)).get_config())
+    value = to_numpy(cls(**arguments(init))(x))
+    assert value.shape == () and np.isfinite(value)
+
+    inputs = keras.Input(x.shape[:1])
+    dense = keras.layers.Dense(
+        x.shape[1], use_bias=False, kernel_regularizer=cls(**arguments(init))
+    )
+    net = keras.Model(inputs, dense(inputs))
+    dense.kernel.assign(x)
+    net.compile(keras.optimizers.Adam(1e-2), jit_compile=JIT)
+    history = net.fit(normal(4, len(x)), epochs=20, verbose=0).history["loss"]
+    assert np.isfinite(history).all() and history[-1] < history[0]
+    assert np.isfinite(to_numpy(dense.kernel)).all()
+    net.save(folder / "regularizer.keras")
+    again = keras.saving.load_model(folder / "regularizer.keras")
+    assert type(again.layers[-1].kernel_regularizer) is cls
+
+
+# ---- optimizers
+
+
+def check_optimizer(cls, init, folder):
+    """Checks an optimizer where users put it: unbuilt, in a compiled `fit`."""
+
+    def new():
+        return cls(**arguments(init))
+
+    config = new().get_config()
+    assert cls.from_config(_json(config)).get_config() == config
+
+    optimizer = new()
+    optimizer.learning_rate = 0.25
+    assert float(to_numpy(optimizer.learning_rate)) == 0.25
+
+    # an initial assignment traced into the train step would differ here
+    net, built = _linear(new()), _linear(new())
+    built.optimizer.build(built.trainable_variables)
+    _assert_equal([_fit_weights(net, 5)], [_fit_weights(built, 5)])
+
+    # the state is saved whole: resumed equals uninterrupted
+    net.save(folder / "optimizer.keras")
+    again = keras.saving.load_model(folder / "optimizer.keras")
+    _assert_equal([_fit_weights(net, 4)], [_fit_weights(again, 4)])
+
+    x, y = _line(16)
+    _fit_weights(net, 300)
+    error = to_numpy(net(x)) - y
+    assert np.square(error).mean() < 0.01 * np.square(y).mean()
+
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        with _policy(policy):
+            net = _linear(new())
+        before = [to_numpy(w) for w in net.trainable_variables]
+        after = _fit_weights(net, 20)
+        for a, b in zip(after, before, strict=True):
+            assert np.isfinite(a).all() and (a != b).any()
+        for v in net.optimizer.variables:
+            assert not _is_float(v) or _dtype(v) == "float32"
+
+
+def _linear(optimizer):
+    """Returns a compiled linear model that has not been trained."""
+    inputs = keras.Input((3,))
+    dense = keras.layers.Dense(2, kernel_initializer="zeros")
+    net = keras.Model(inputs, dense(inputs))
+    net.compile(optimizer, "mse", jit_compile=JIT)
+    return net
+
+
+def _line(n):
+    x = normal(n, 3)
+    return x, x @ np.array([[1.0, -0.5], [0.7, 0.2], [-0.3, 0.9]], "float32")
+
+
+def _fit_weights(net, steps):
+    x, y = _line(4 * steps)
+    net.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    return [to_numpy(w) for w in net.trainable_variables]
+
+
+# ---- models
+
+
+def check_model(build, init, inputs, folder, targets=True):
+    """Checks what a model builder returns; arguments are those of `Case`."""
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    model = build(**arguments(init))
+    y = _flat(model(_one(inputs)))
+    for tensor, symbolic in zip(y, model.outputs, strict=True):
+        for n, promised in zip(tensor.shape, symbolic.shape, strict=True):
+            assert promised in (None, n), "another shape than promised"
+    model.save(folder / "model.keras")
+    again = keras.saving.load_model(folder / "model.keras")
+    assert _json(again.get_config()) == _json(model.get_config())
+    for w, v in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(w), to_numpy(v))
+    with _policy("mixed_bfloat16"):
+        model = build(**arguments(init))
+    for y in _flat(model(_one(inputs))):
+        assert np.isfinite(to_numpy(y)).all()
+    for policy in ("float32", "mixed_float16"):
+        with _policy(policy):
+            model = build(**arguments(init))
+        _check_fit(model, inputs, len(model.outputs) if targets else 0)
+
+
+# ---- what the checks share
+
+
+def _check_fit(net, inputs, num_targets):
+    """Fits `net` jitted: finite, and every trainable weight has moved."""
+    optimizer = keras.optimizers.Adam(1e-2)
+    if net.dtype_policy.name == "mixed_float16":
+        # the default scale, 2^15, overflows on purpose for some steps
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 2.0**4)
+    data = _one(inputs)
+    targets = [
+        np.random.default_rng(i).normal(size=y.shape).astype("float32")
+        for i, y in enumerate(_flat(net(data))[:num_targets])
+    ]
+    loss = [_distance] * num_targets if num_targets else None
+    net.compile(optimizer, loss, jit_compile=JIT)
+    before = [to_numpy(w) for w in net.trainable_variables]
+    fit = net.fit(
+        data,
+        targets if num_targets else None,
+        batch_size=len(inputs[0]),
+        epochs=3,
+        verbose=0,
+    )
+    assert np.isfinite(fit.history["loss"]).all()
+    for w, b in zip(net.trainable_variables, before, strict=True):
+        assert np.isfinite(to_numpy(w)).all(), w.path
+        assert (to_numpy(w) != b).any(), f"no gradient reached {w.path}"
+
+
+def _check_config(cls, init, config):
+    """The config is JSON, holds the arguments, and gives an equal copy."""
+    assert cls.from_config(_json(config)).get_config() == config
+    for key, value in arguments(init).items():
+        assert key in config
+        if isinstance(value, (bool, int, float, str, list, tuple, type(None))):
+            assert _json(config[key]) == _json(value), key
+
+
+def _around(layer, inputs, shape):
+    """Returns a model of `layer` on symbolic inputs of the given shapes."""
+    free = [
+        keras.Input(s[1:], dtype=_dtype(x))
+        for s, x in zip(shape, inputs, strict=True)
+    ]
+    return keras.Model(_one(free), _flat(layer(*free)))
+
+
+def arguments(init):
+    """Returns new constructor arguments of a `Case`."""
+    return dict(init() if callable(init) else init)
+
+
+def _free(x):
+    return (*(None,) * (x.ndim - 2), *x.shape[1:][-1:])
+
+
+def _one(inputs):
+    """Returns what a model takes: the one input itself, or a list."""
+    return list(inputs) if len(inputs) > 1 else inputs[0]
+
+
+def _flat(structure):
+    return keras.tree.flatten(structure)
+
+
+def _json(config):
+    return json.loads(json.dumps(config))
+
+
+def _dtype(x):
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def _is_float(x):
+    return keras.backend.is_float_dtype(_dtype(x))
+
+
+def _distance(y_true, y_pred):
+    y_true, y_pred = (ops.cast(y, "float32") for y in (y_true, y_pred))
+    return ops.mean(
+        ops.square(ops.reshape(y_true, (-1,)) - ops.reshape(y_pred, (-1,)))
+    )
+
+
+def _assert_equal(a, b):
+    for xs, ys in zip(a, b, strict=True):
+        for x, y in zip(xs, ys, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+@contextlib.contextmanager
+def _policy(name):
+    """Sets the global dtype policy, which models take, and takes it back."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -12,28 +12,34 @@ import sys
 
 ROOT = pathlib.Path(__file__).parent.parent
 PLACES = "su_models", "examples", "tests"
-CITE = re.compile(r"https://kexue\.fm/archives/(\d+)\S*\s*(?:《(.+?)》)?")
+CITE = re.compile(r"https://kexue\.fm/archives/(\d+)\S*\s*(?:《([^》]+)》)?")
 
 
-def citations():
+def citations(root=ROOT):
     """Yields `(article, title, place, name, path)`, one for each citation."""
     kinds = ast.Module, ast.ClassDef, ast.FunctionDef
     for place in PLACES:
-        for path in sorted((ROOT / place).rglob("*.py")):
+        for path in sorted((root / place).rglob("*.py")):
             tree = ast.walk(ast.parse(path.read_text("utf-8")))
             for node in (n for n in tree if isinstance(n, kinds)):
-                for found in CITE.findall(ast.get_docstring(node) or ""):
+                for number, title in CITE.findall(
+                    ast.get_docstring(node) or ""
+                ):
                     name = getattr(node, "name", path.stem)
-                    where = path.relative_to(ROOT).as_posix()
-                    yield int(found[0]), found[1], place, name, where
+                    where = path.relative_to(root).as_posix()
+                    # a title too long for its line goes on in the next
+                    title = re.sub(r"\n\s*", "", title)
+                    yield int(number), title, place, name, where
 
 
-def table():
+def table(root=ROOT):
     """Returns ARTICLES.md: one row for each article, in order of number."""
     titles, cells = {}, collections.defaultdict(list)
-    for article, title, place, name, where in citations():
+    for article, title, place, name, where in citations(root):
         titles[article] = titles.get(article) or title
-        cells[article, place].append(f"[{name}]({where})")
+        link = f"[{name}]({where})"
+        if link not in cells[article, place]:
+            cells[article, place].append(link)
     rows = ["| article | title | code | example | test |", "|--|--|--|--|--|"]
     for n in sorted(titles):
         row = [f"[{n}](https://kexue.fm/archives/{n})", titles[n]]
@@ -42,9 +48,22 @@ def table():
     return "\n".join(rows) + "\n"
 
 
-if __name__ == "__main__":
-    if sys.argv[1:] == ["--write"]:
+def main(arguments):
+    """Runs the command of the module's docstring; returns its exit status."""
+    if arguments == ["--write"]:
         (ROOT / "ARTICLES.md").write_text(table(), "utf-8")
-    for article, title, _, name, where in citations():
-        if str(article) in sys.argv[1:]:
-            print(f"{where}  {name}  {title}")
+        return 0
+    if not arguments or not all(a.isdecimal() for a in arguments):
+        print(__doc__, file=sys.stderr)
+        return 2
+    found = [c for c in citations() if str(c[0]) in arguments]
+    for _, title, _, name, where in found:
+        print(f"{where}  {name}  {title}".rstrip())
+    absent = [a for a in arguments if int(a) not in {c[0] for c in found}]
+    for article in absent:
+        print(f"No code cites article {article}.", file=sys.stderr)
+    return 1 if absent else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

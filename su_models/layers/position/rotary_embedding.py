@@ -1,6 +1,7 @@
 """Rotary position embedding."""
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -20,7 +21,8 @@ class RotaryEmbedding(keras.layers.Layer):
 
         (R_m q)·(R_n k) = q·R_(n-m) k                                Eq. (12)
 
-    Masks pass through unchanged.
+    Queries and keys are rotated, values are not; then attention sees only
+    how far apart two tokens stand. Masks pass through unchanged.
 
     Args:
         base: float > 0. Base of the geometric sequence `θ_i`.
@@ -33,6 +35,11 @@ class RotaryEmbedding(keras.layers.Layer):
     Returns:
         A tensor of the shape and dtype of `inputs`.
 
+    Raises:
+        ValueError: if `base` is not positive, `inputs` has fewer than three
+            axes or an odd `dim`, or `positions` are no integers of the
+            length of `inputs`.
+
     Example:
 
     >>> rope = su_models.layers.RotaryEmbedding()
@@ -42,12 +49,17 @@ class RotaryEmbedding(keras.layers.Layer):
 
     def __init__(self, base=10000.0, **kwargs):
         super().__init__(**kwargs)
-        if base <= 0:
+        if not base > 0:
             raise ValueError(f"`base` must be positive. Received: base={base}")
         self.base = base
         self.supports_masking = True
 
     def build(self, input_shape):
+        if len(input_shape) < 3:
+            raise ValueError(
+                "The inputs must be `(batch, length, ..., dim)`. "
+                f"Received: input_shape={input_shape}"
+            )
         if input_shape[-1] is None or input_shape[-1] % 2:
             raise ValueError(
                 "The last axis of the inputs must be known and even. "
@@ -68,16 +80,16 @@ class RotaryEmbedding(keras.layers.Layer):
 
     def _angles(self, positions, inputs):
         """Returns `m θ_i` in float32, ready to broadcast against pairs."""
+        positions = ops.convert_to_tensor(positions)
+        _check_positions(positions, inputs.shape[1])
         dim = inputs.shape[-1]
-        theta = ops.power(
-            float(self.base), -ops.arange(0, dim, 2, dtype="float32") / dim
-        )  # (d/2,)
-        positions = ops.cast(positions, "float32")
+        theta = self.base ** (-np.arange(0, dim, 2) / dim)  # (d/2,)
+        angles = ops.expand_dims(ops.cast(positions, "float32"), -1)
+        angles = angles * ops.cast(theta, "float32")  # ([b,] n, d/2)
         if len(positions.shape) == 1:
-            positions = positions[None]
-        angles = positions[..., None] * theta  # (1|b, n, d/2)
+            angles = ops.expand_dims(angles, 0)
         for _ in inputs.shape[2:-1]:
-            angles = ops.expand_dims(angles, axis=2)
+            angles = ops.expand_dims(angles, 2)
         return angles
 
     def compute_output_shape(self, input_shape):
@@ -85,3 +97,17 @@ class RotaryEmbedding(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "base": self.base}
+
+
+def _check_positions(positions, length):
+    """Refuses what would be rounded by autocasting, or broadcast in silence."""
+    dtype, shape = positions.dtype, tuple(positions.shape)
+    if not keras.backend.is_int_dtype(dtype):
+        raise ValueError(
+            f"`positions` must be integers. Received: positions of {dtype}"
+        )
+    if len(shape) not in (1, 2) or (length and shape[-1] not in (None, length)):
+        raise ValueError(
+            f"`positions` must be `(length,)` or `(batch, length)`, with the "
+            f"length {length} of the inputs. Received: positions of {shape}"
+        )
