@@ -114,6 +114,13 @@ def test_a_short_idx_file_is_refused(tmp_path, size):
         read_idx(tmp_path / "a.gz")
 
 
+def test_an_idx_file_that_goes_on_is_refused(tmp_path):
+    content = gzip.decompress(idx(made()["x_test"])) + b"more"
+    (tmp_path / "a.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"\[3, 28, 28\], 2356 bytes follow"):
+        read_idx(tmp_path / "a.gz")
+
+
 def test_an_idx_file_of_another_type_is_refused(tmp_path):
     content = bytearray(gzip.decompress(idx(made()["y_test"])))
     content[2] = 9  # signed bytes

@@ -1,0 +1,1 @@
+"""The command `su-models`. Nothing of the library may import it."""
