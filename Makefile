@@ -1,0 +1,105 @@
+# `make` lists the targets. Each installs into .venv what it needs, once.
+#
+# Variables: PYTHON (an interpreter, 3.11 to 3.13), VENV (.venv), TORCH (pip's
+# words for PyTorch), BACKEND and BACKENDS, PYTEST (more words for pytest).
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VENV ?= .venv
+BACKEND ?= tensorflow
+BACKENDS ?= tensorflow jax torch
+export PYTHON VENV TORCH
+
+PY := $(abspath $(VENV))/bin/python
+HAVE := tools/environment.sh
+QUIET := $(abspath tools/quiet.sh)
+EXAMPLES := $(filter-out %/draw_saved_model.py,$(wildcard examples/*.py))
+
+# the extra that each backend comes with; TensorFlow comes with the library
+extras = test $(filter-out tensorflow,$(1))
+
+# $(call pytest,BACKENDS,MARKERS): every backend runs, then the worst counts
+define pytest
+@status=0; for backend in $(1); do \
+    echo "== pytest -m '$(2)' on $$backend"; \
+    KERAS_BACKEND=$$backend $(PY) -m pytest -q -m "$(2)" $(PYTEST) \
+        || status=1; \
+done; exit $$status
+endef
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' \
+		$(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## train the digit DDPM, draw, export, draw again from the export
+	@$(HAVE) library
+	@KERAS_BACKEND=tensorflow $(QUIET) $(PY) examples/ddpm_digits.py
+	@$(QUIET) $(PY) examples/draw_saved_model.py runs/ddpm-digits
+
+.PHONY: test
+test: ## the tests on one backend (BACKEND=tensorflow)
+	@$(HAVE) $(call extras,$(BACKEND))
+	$(call pytest,$(BACKEND),not slow and not parity and not gpu)
+
+.PHONY: test-all
+test-all: ## the tests on BACKENDS="tensorflow jax torch"
+	@$(HAVE) $(call extras,$(BACKENDS))
+	$(call pytest,$(BACKENDS),not slow and not parity and not gpu)
+
+.PHONY: test-slow
+test-slow: ## the tests that train for longer, on one backend
+	@$(HAVE) $(call extras,$(BACKEND))
+	$(call pytest,$(BACKEND),slow and not gpu)
+
+.PHONY: parity
+parity: ## the tests against peers (transformers, diffusers, optax ...)
+	@$(HAVE) test jax torch parity
+	$(call pytest,$(BACKENDS),parity and not gpu)
+
+.PHONY: examples-smoke
+examples-smoke: ## each example for some steps, in a temporary folder
+	@$(HAVE) library
+	@test -n "$(EXAMPLES)" || { echo "examples/ is empty" >&2; exit 1; }
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" \
+		&& export KERAS_BACKEND=$(BACKEND) \
+		&& for example in $(abspath $(EXAMPLES)); do \
+			echo "== $${example##*/} --smoke"; \
+			$(QUIET) $(PY) "$$example" --smoke || exit 1; \
+		done \
+		&& echo "== draw_saved_model.py" \
+		&& $(QUIET) $(PY) $(CURDIR)/examples/draw_saved_model.py runs/ddpm-digits
+
+.PHONY: bench
+bench: ## the benchmarks, beside their peers in the same run
+	@$(HAVE) test jax torch parity
+	@for benchmark in benchmarks/*.py; do \
+		echo "== $$benchmark"; $(QUIET) $(PY) $$benchmark || exit 1; \
+	done
+
+.PHONY: lint
+lint: ## ruff: rules and format
+	@$(HAVE) test
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+.PHONY: format
+format: ## let ruff put right what it can
+	@$(HAVE) test
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+.PHONY: articles
+articles: ## write ARTICLES.md anew, from the docstrings
+	@$(HAVE)
+	@$(PY) tools/articles.py --write
+
+.PHONY: clean
+clean: ## remove the environment and what tools leave; runs/ stays
+	@if [ -e "$(VENV)/.su_models" ]; then rm -rf "$(VENV)"; fi
+	@rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
+	@find su_models tests tools examples benchmarks -name __pycache__ \
+		-prune -exec rm -rf {} + 2>/dev/null || true
