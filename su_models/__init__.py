@@ -6,5 +6,10 @@
 
 # one line a room: each import registers the room's classes
 from su_models import layers as layers
+from su_models import models as models
+from su_models import ops as ops
+from su_models import sampling as sampling
+from su_models import ops as ops
+from su_models import optimizers as optimizers
 
 __version__ = "0.1.0"

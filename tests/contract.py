@@ -64,7 +64,15 @@ CASES = {
         ),
     },
     "losses": {},
-    "optimizers": {},
+    "optimizers": {
+        "Lookahead": Case(
+            lambda: {
+                "optimizer": keras.optimizers.Adam(0.05),
+                "sync_period": 3,
+                "slow_step_size": 0.8,
+            }
+        ),
+    },
     "regularizers": {},
     "models": {},
 }

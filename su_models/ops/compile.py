@@ -32,7 +32,9 @@ def compiled(fn, variables=()):
             function without arguments that returns it.
 
     Returns:
-        A `Compiled` with the call signature of `fn`.
+        A callable with the signature of `fn`. On JAX its method
+        `export(*args, platforms=["tpu"])` compiles for machines that need not
+        be here.
 
     Example:
 
@@ -40,11 +42,11 @@ def compiled(fn, variables=()):
     >>> float(add(1.0, 2.0))
     3.0
     """
-    return Compiled(fn, variables)
+    return _Compiled(fn, variables)
 
 
-class Compiled:
-    """A compiled function; see `compiled`."""
+class _Compiled:
+    """What `compiled` returns."""
 
     def __init__(self, fn, variables=()):
         if not callable(fn):
