@@ -1,7 +1,15 @@
 """Keras layers, one idea of an article a class."""
 
+from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
+from su_models.layers.diffusion.noise_prediction_loss import (
+    NoisePredictionLoss,
+)
+from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
 from su_models.layers.position.rotary_embedding import RotaryEmbedding
 
 __all__ = [
+    "ForwardDiffusion",
+    "NoisePredictionLoss",
     "RotaryEmbedding",
+    "TimestepEmbedding",
 ]

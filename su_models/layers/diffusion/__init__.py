@@ -1,0 +1,1 @@
+"""Layers of diffusion models: noise in, and the noise predicted."""

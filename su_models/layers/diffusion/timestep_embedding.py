@@ -1,0 +1,86 @@
+"""Embedding of the diffusion step."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class TimestepEmbedding(keras.layers.Layer):
+    """Turns the step t of a diffusion into a vector.
+
+    Article: https://kexue.fm/archives/9152
+        《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
+    Paper: https://arxiv.org/abs/2006.11239
+
+    A table of one row a step: learned, or the frozen sinusoids of the
+    Transformer in adjacent pairs,
+
+        row[2i] = sin(s θ_i), row[2i+1] = cos(s θ_i),   θ_i = 10000^(-2i/dim)
+
+    with s = t - 1 counted from 0. With frozen sinusoids a network can be
+    asked for steps it was not trained on, which is what strided sampling
+    without noise wants.
+
+    Args:
+        num_steps: int >= 1. Number T of diffusion steps.
+        dim: int >= 1, even if `sinusoidal`. Size of a vector.
+        sinusoidal: bool. Frozen sinusoids instead of a learned table.
+
+    Call arguments:
+        steps: integers `(batch,)` in 1, ..., T.
+
+    Returns:
+        A tensor `(batch, dim)`.
+
+    Example:
+
+    >>> embed = su_models.layers.TimestepEmbedding(1000, 64)
+    >>> tuple(embed(keras.ops.array([1, 1000])).shape)
+    (2, 64)
+    """
+
+    def __init__(self, num_steps, dim, sinusoidal=False, **kwargs):
+        super().__init__(**kwargs)
+        if num_steps < 1:
+            raise ValueError(
+                f"`num_steps` must be positive. Received: num_steps={num_steps}"
+            )
+        if dim < 1 or (sinusoidal and dim % 2):
+            raise ValueError(
+                "`dim` must be positive, and even for sinusoids. "
+                f"Received: dim={dim}"
+            )
+        self.num_steps = num_steps
+        self.dim = dim
+        self.sinusoidal = sinusoidal
+
+    def build(self, input_shape):
+        self.table = self.add_weight(
+            name="table",
+            shape=(self.num_steps, self.dim),
+            initializer=self._sinusoids if self.sinusoidal else "uniform",
+            trainable=not self.sinusoidal,
+        )
+        self.built = True
+
+    def call(self, steps):
+        rows = ops.take(self.table, ops.cast(steps, "int32") - 1, axis=0)
+        return ops.cast(rows, self.compute_dtype)
+
+    def _sinusoids(self, shape, dtype=None):
+        theta = 10000.0 ** (-np.arange(0, self.dim, 2) / self.dim)
+        angles = np.arange(self.num_steps)[:, None] * theta
+        pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+        return ops.convert_to_tensor(pairs.reshape(shape), dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.dim)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_steps": self.num_steps,
+            "dim": self.dim,
+            "sinusoidal": self.sinusoidal,
+        }

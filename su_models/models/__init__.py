@@ -1,0 +1,8 @@
+"""Builders that compose layers into models, one family a file."""
+
+from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
+
+__all__ = [
+    "build_ddpm",
+    "build_ddpm_trainer",
+]

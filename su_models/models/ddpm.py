@@ -1,0 +1,442 @@
+"""DDPM: networks that predict the noise in an image, and their training."""
+
+import keras
+from keras import layers
+
+from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
+from su_models.layers.diffusion.noise_prediction_loss import (
+    NoisePredictionLoss,
+)
+from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
+
+_DEFAULTS = {
+    "blocks": 2,
+    "variant": "ho",
+    "num_steps": 1000,
+    "patch_size": 1,
+    "groups": 32,
+    "dropout": 0.0,
+}
+_AUTHOR = {
+    "image_shape": (128, 128, 3),
+    "widths": (128, 128, 256, 256, 512, 512),
+}
+_PRESETS = {
+    "ddpm": {**_AUTHOR, "variant": "su"},
+    "ddpm2": {**_AUTHOR, "variant": "ho"},
+    "digits": {
+        "image_shape": (8, 8, 1),
+        "widths": (256,),
+        "blocks": 4,
+        "variant": "dense",
+    },
+    "mnist": {
+        "image_shape": (28, 28, 1),
+        "widths": (64, 128),
+        "patch_size": 2,
+        "groups": 8,
+    },
+}
+
+
+def build_ddpm(
+    preset=None,
+    *,
+    image_shape=None,
+    widths=None,
+    blocks=None,
+    variant=None,
+    num_steps=None,
+    patch_size=None,
+    groups=None,
+    dropout=None,
+    name="ddpm",
+):
+    """Builds the network ε_θ(x_t, t) of a diffusion over images.
+
+    Article: https://kexue.fm/archives/9152
+        《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
+    Paper: https://arxiv.org/abs/2006.11239
+
+    Variants:
+
+    * `"ho"`, the author's second network (`ddpm2.py`), a U-Net close to the
+      paper's: blocks normalise first and begin as the identity, skips are
+      concatenated, the step enters by frozen sinusoids and two layers.
+      Sampling with few steps and without noise wants this one.
+    * `"su"`, his first (`ddpm.py`), lighter: blocks normalise last, skips
+      are added, the step is a learned vector added before each block.
+    * `"dense"`: no convolutions, residual blocks of two dense layers on the
+      flattened image. For images so small (8x8) that the meaning of a pixel
+      hangs on its place.
+
+    Differs: groups of a normalisation are contiguous channels, as in Keras;
+    the author's are interleaved. `patch_size` and `"dense"` are ours.
+
+    Args:
+        preset: optional name, `"ddpm"` or `"ddpm2"` (the author's scripts,
+            128x128x3), `"digits"` or `"mnist"`. Gives the arguments below
+            that are None.
+        image_shape: `(height, width, channels)`, sides of at least 8.
+        widths: channels at each resolution, which halves from one to the
+            next; one number for `"dense"`.
+        blocks: int >= 1. Residual blocks at each resolution. Default 2.
+        variant: `"ho"` (default), `"su"` or `"dense"`.
+        num_steps: int >= 1. T. Default 1000.
+        patch_size: int >= 1. Squares of so many pixels a side become the
+            channels of one position before the first convolution. Default 1.
+        groups: int >= 1. Groups of the normalisations; divides each of
+            `widths`. Default 32. Not used by `"dense"`.
+        dropout: float in [0, 1). Rate before the second layer of each
+            block. Default 0. Not used by `"su"`.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` with the inputs `[x, t]`, x floats `(batch, height,
+        width, channels)` and t int32 `(batch,)` in 1, ..., T, and with the
+        predicted noise as output, float32, of the shape of x.
+
+    Raises:
+        ValueError: for an unknown preset or variant, and for sizes that are
+            missing or do not fit each other.
+
+    Example:
+
+    >>> net = su_models.models.build_ddpm("digits")
+    >>> net.output_shape
+    (None, 8, 8, 1)
+    """
+    if preset is not None and preset not in _PRESETS:
+        raise ValueError(
+            f"`preset` must be one of {sorted(_PRESETS)}. "
+            f"Received: preset={preset}"
+        )
+    given = {
+        "image_shape": image_shape,
+        "widths": widths,
+        "blocks": blocks,
+        "variant": variant,
+        "num_steps": num_steps,
+        "patch_size": patch_size,
+        "groups": groups,
+        "dropout": dropout,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    config = {**_DEFAULTS, **_PRESETS.get(preset, {}), **given}
+    _check(config)
+    return _VARIANTS[config.pop("variant")](**config).build(name)
+
+
+def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
+    """Builds the graph that trains a network to predict the noise.
+
+    Article: https://kexue.fm/archives/9119
+        《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
+
+    The layers are those of `denoiser`: train this, sample with that. The
+    loss is part of the graph: compile without one. Averaged weights come
+    from the optimizer: `use_ema=True` (inside `Lookahead`, of the inner
+    one); at its end `fit` leaves the averages in the model.
+
+    Args:
+        denoiser: a model with the inputs `[x, t]`, as `build_ddpm` makes.
+        schedule: a `su_models.sampling.NoiseSchedule` with as many steps.
+        seed: optional int. Seed of the random steps and noise.
+        name: name of the model.
+
+    Returns:
+        A `keras.Model` from images x_0 `(batch, ...)`, as a rule scaled to
+        -1 ... 1, to the loss of each, `(batch,)`.
+
+    Example:
+
+    >>> net = su_models.models.build_ddpm("digits")
+    >>> schedule = su_models.sampling.NoiseSchedule.author(1000)
+    >>> trainer = su_models.models.build_ddpm_trainer(net, schedule, seed=0)
+    >>> trainer.compile("adam", jit_compile=True)
+    """
+    # === Layers ===
+    diffuse = ForwardDiffusion(schedule, seed=seed, name="diffuse")
+    loss = NoisePredictionLoss(name="loss")
+
+    # === Functional model ===
+    image = keras.Input(denoiser.inputs[0].shape[1:], name="image")
+    x, t, noise = diffuse(image)
+    return keras.Model(image, loss(noise, denoiser([x, t])), name=name)
+
+
+class _Denoiser:
+    """What the variants share: patches, the step, and the three acts."""
+
+    def __init__(
+        self,
+        image_shape,
+        widths,
+        blocks,
+        num_steps,
+        patch_size,
+        groups,
+        dropout,
+    ):
+        self.image_shape = image_shape
+        self.widths = widths
+        self.blocks = blocks
+        self.num_steps = num_steps
+        self.patch_size = patch_size
+        self.groups = groups
+        self.dropout = dropout
+
+    def build(self, name):
+        x = image = keras.Input(self.image_shape, name="image")
+        t = step = keras.Input((), dtype="int32", name="step")
+        x, t = self.cut(x), self.embed(t)
+        x = self.join(self.network(x, t))
+        # compared with float32 noise, whatever the policy
+        x = layers.Activation("linear", dtype="float32", name="noise")(x)
+        return keras.Model([image, step], x, name=name)
+
+    def network(self, x, t):
+        """Maps positions `(b, h, w, c)` and the step to the noise there."""
+        raise NotImplementedError
+
+    def cut(self, x):
+        """Moves the pixels of each patch into the channels."""
+        p, (h, w, c) = self.patch_size, self.image_shape
+        if p == 1:
+            return x
+        x = layers.Reshape((h // p, p, w // p, p, c), name="cut_rows")(x)
+        x = layers.Permute((1, 3, 2, 4, 5), name="cut_columns")(x)
+        return layers.Reshape((h // p, w // p, p * p * c), name="patches")(x)
+
+    def join(self, x):
+        """Undoes `cut`."""
+        p, (h, w, c) = self.patch_size, self.image_shape
+        if p == 1:
+            return x
+        x = layers.Reshape((h // p, w // p, p, p, c), name="join_rows")(x)
+        x = layers.Permute((1, 3, 2, 4, 5), name="join_columns")(x)
+        return layers.Reshape(self.image_shape, name="pixels")(x)
+
+    def embed(self, t):
+        width = self.widths[0]
+        t = TimestepEmbedding(
+            self.num_steps, width, sinusoidal=True, name="step_table"
+        )(t)
+        t = self.dense(t, 4 * width, "step_dense_1", "swish")
+        return self.dense(t, 4 * width, "step_dense_2", "swish")
+
+    def add_step(self, x, t, name):
+        """Adds a linear function of the step to every position."""
+        width = x.shape[-1]
+        t = self.dense(t, width, f"{name}_step")
+        ones = (1,) * (len(x.shape) - 2)
+        if ones:
+            t = layers.Reshape((*ones, width), name=f"{name}_step_shape")(t)
+        return layers.Add(name=f"{name}_step_add")([x, t])
+
+    def drop(self, x, name):
+        if not self.dropout:
+            return x
+        return layers.Dropout(self.dropout, name=f"{name}_dropout")(x)
+
+    def dense(self, x, width, name, activation=None, scale=1.0):
+        return layers.Dense(
+            width,
+            activation,
+            use_bias=False,
+            kernel_initializer=_initializer(scale),
+            name=name,
+        )(x)
+
+
+class _HoUNet(_Denoiser):
+    """Pre-normalised blocks, concatenated skips."""
+
+    def network(self, x, t):
+        x = self.conv(x, self.widths[0], "stem")
+        x, skips = self.down(x, t)
+        x = self.residual_block(x, t, self.widths[-1], "middle")
+        x = self.head(self.up(x, skips, t))
+        channels = self.patch_size**2 * self.image_shape[-1]
+        return self.conv(x, channels, "head_conv")
+
+    def head(self, x):
+        return self.activate(x, "head")
+
+    def down(self, x, t):
+        """Returns the coarsest positions and all that was on the way."""
+        skips = [x]
+        for level, width in enumerate(self.widths):
+            if level:
+                x = layers.AveragePooling2D(2, name=f"down_{level}_pool")(x)
+                skips.append(x)
+            for i in range(self.blocks):
+                x = self.residual_block(x, t, width, f"down_{level}_{i}")
+                skips.append(x)
+        return x, skips
+
+    def up(self, x, skips, t):
+        for level in reversed(range(len(self.widths))):
+            for i in range(self.blocks + 1):
+                name = f"up_{level}_{i}"
+                x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])
+                x = self.residual_block(x, t, self.widths[level], name)
+            if level:
+                x = layers.UpSampling2D(2, name=f"up_{level}_upsample")(x)
+        return x
+
+    def residual_block(self, x, t, width, name):
+        shortcut = self.shortcut(x, width, name)
+        x = self.activate(x, f"{name}_1")
+        x = self.conv(x, width, f"{name}_conv_1")
+        x = self.activate(self.add_step(x, t, name), f"{name}_2")
+        x = self.drop(x, name)
+        x = self.conv(x, width, f"{name}_conv_2", scale=0.0)
+        return layers.Add(name=f"{name}_add")([x, shortcut])
+
+    def shortcut(self, x, width, name):
+        if x.shape[-1] == width:
+            return x
+        return self.dense(x, width, f"{name}_shortcut")
+
+    def activate(self, x, name):
+        x = self.normalize(x, f"{name}_norm")
+        return layers.Activation("swish", name=f"{name}_swish")(x)
+
+    def normalize(self, x, name):
+        return layers.GroupNormalization(self.groups, epsilon=1e-6, name=name)(
+            x
+        )
+
+    def conv(self, x, width, name, activation=None, scale=1.0):
+        return layers.Conv2D(
+            width,
+            3,
+            padding="same",
+            activation=activation,
+            use_bias=False,
+            kernel_initializer=_initializer(scale),
+            name=name,
+        )(x)
+
+
+class _SuUNet(_HoUNet):
+    """Post-normalised blocks, added skips, a learned table of steps."""
+
+    def embed(self, t):
+        return TimestepEmbedding(
+            self.num_steps, self.widths[0], name="step_table"
+        )(t)
+
+    def head(self, x):
+        return self.normalize(x, "head_norm")
+
+    def up(self, x, skips, t):
+        skips.pop()  # the input of the middle block
+        for level in reversed(range(len(self.widths))):
+            if level < len(self.widths) - 1:
+                x = layers.UpSampling2D(2, name=f"up_{level}_upsample")(x)
+                x = layers.Add(name=f"up_{level}_skip")([x, skips.pop()])
+            for i in range(self.blocks):
+                name, skip = f"up_{level}_{i}", skips.pop()
+                x = self.residual_block(x, t, skip.shape[-1], name)
+                x = layers.Add(name=f"{name}_skip")([x, skip])
+        return x
+
+    def residual_block(self, x, t, width, name):
+        shortcut = self.shortcut(x, width, name)
+        scale = (2 * len(self.widths) + 1) ** -0.5
+        x = self.add_step(x, t, name)
+        x = self.conv(x, width, f"{name}_conv_1", "swish", scale)
+        x = self.conv(x, width, f"{name}_conv_2", "swish", scale)
+        x = layers.Add(name=f"{name}_add")([x, shortcut])
+        return self.normalize(x, f"{name}_norm")
+
+
+class _Dense(_Denoiser):
+    """Residual blocks on the flattened image."""
+
+    def embed(self, t):
+        (width,) = self.widths
+        t = TimestepEmbedding(
+            self.num_steps, width, sinusoidal=True, name="step_table"
+        )(t)
+        return self.dense(t, width, "step_dense", "swish")
+
+    def network(self, x, t):
+        (width,), shape = self.widths, x.shape[1:]
+        x = layers.Flatten(name="flatten")(x)
+        size = x.shape[-1]
+        x = self.dense(x, width, "stem")
+        for i in range(self.blocks):
+            x = self.residual_block(x, t, f"block_{i}")
+        x = self.activate(x, "head")
+        x = self.dense(x, size, "head_dense", scale=0.0)
+        return layers.Reshape(shape, name="unflatten")(x)
+
+    def residual_block(self, x, t, name):
+        width, shortcut = x.shape[-1], x
+        x = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm")(x)
+        x = self.add_step(self.dense(x, width, f"{name}_dense_1"), t, name)
+        x = layers.Activation("swish", name=f"{name}_swish")(x)
+        x = self.drop(x, name)
+        x = self.dense(x, width, f"{name}_dense_2", scale=0.0)
+        return layers.Add(name=f"{name}_add")([x, shortcut])
+
+    def activate(self, x, name):
+        x = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm")(x)
+        return layers.Activation("swish", name=f"{name}_swish")(x)
+
+
+_VARIANTS = {"ho": _HoUNet, "su": _SuUNet, "dense": _Dense}
+
+
+def _initializer(scale):
+    if not scale:
+        return "zeros"
+    return keras.initializers.VarianceScaling(scale, "fan_avg", "uniform")
+
+
+def _check(config):
+    """Refuses arguments that do not fit, before anything is built."""
+
+    def refuse(problem, *names):
+        received = ", ".join(f"{name}={config[name]}" for name in names)
+        raise ValueError(f"{problem} Received: {received}")
+
+    for name in ("image_shape", "widths"):
+        config.setdefault(name, None)
+    if config["variant"] not in _VARIANTS:
+        refuse(f"`variant` must be one of {sorted(_VARIANTS)}.", "variant")
+    shape, widths = config["image_shape"], config["widths"]
+    if shape is None or len(shape) != 3 or min(shape[:2]) < 8 or shape[2] < 1:
+        refuse(
+            "`image_shape` must be (height, width, channels) with sides of "
+            "at least 8.",
+            "image_shape",
+        )
+    if not widths or min(widths) < 1:
+        refuse("`widths` must be positive, at least one.", "widths")
+    for name in ("blocks", "num_steps", "patch_size", "groups"):
+        if config[name] != int(config[name]) or config[name] < 1:
+            refuse(f"`{name}` must be a positive integer.", name)
+    if not 0 <= config["dropout"] < 1:
+        refuse("`dropout` must be in [0, 1).", "dropout")
+    factor = config["patch_size"]
+    if config["variant"] == "dense":
+        if len(widths) != 1:
+            refuse("The dense variant has one width.", "widths")
+    else:
+        factor *= 2 ** (len(widths) - 1)
+        if any(width % config["groups"] for width in widths):
+            refuse("`groups` must divide each width.", "groups", "widths")
+    if widths[0] % 2:
+        refuse("The first of `widths` must be even.", "widths")
+    if any(side % factor for side in shape[:2]):
+        refuse(
+            "The sides of the image must be divisible by `patch_size` and by "
+            f"2 for each further resolution, that is by {factor}.",
+            "image_shape",
+            "patch_size",
+            "widths",
+        )

@@ -1,0 +1,63 @@
+"""The sampler of DDPM."""
+
+import numpy as np
+
+from su_models.sampling.sampler import Sampler
+
+
+class DDPM(Sampler):
+    """Ancestral sampling: every step, each with fresh noise.
+
+    Article: https://kexue.fm/archives/9119
+        《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
+    Article: https://kexue.fm/archives/9164
+        《生成扩散模型漫谈（三）：DDPM = 贝叶斯 + 去噪》
+    Paper: https://arxiv.org/abs/2006.11239
+
+        x_{t-1} = (x_t - β_t²/β̄_t ε_θ(x_t, t)) / α_t + σ_t z
+
+    which is Eq. (17) of the first article with its ε_θ written as β_t/β̄_t
+    times the predicted noise, and the mean of Eq. (13) of the third, whose
+    deviation is the posterior one.
+
+    Differs: the author's code adds noise at the last step too; here σ_1 = 0.
+
+    Args:
+        schedule: a `NoiseSchedule`.
+        sigma: `"beta"`, σ_t = β_t, right for data that is itself standard
+            normal; or `"posterior"`, σ_t = β̄_{t-1}/β̄_t β_t, right for data
+            that is one point.
+
+    Call arguments: see `Sampler`.
+
+    Example:
+
+    >>> schedule = su_models.sampling.NoiseSchedule.author(10)
+    >>> sampler = su_models.sampling.DDPM(schedule)
+    >>> x = sampler(lambda x, t: x, keras.random.normal((2, 8, 8, 1)), seed=0)
+    >>> tuple(x.shape)
+    (2, 8, 8, 1)
+    """
+
+    def __init__(self, schedule, sigma="beta"):
+        if sigma not in ("beta", "posterior"):
+            raise ValueError(
+                '`sigma` must be "beta" or "posterior". '
+                f"Received: sigma={sigma}"
+            )
+        self.sigma = sigma
+        super().__init__(schedule)
+
+    def steps(self):
+        return np.arange(self.schedule.num_steps, 0, -1)
+
+    def coefficients(self):
+        s, t = self.schedule, self.times
+        sigma = s.beta[t] * (t > 1)
+        if self.sigma == "posterior":
+            sigma = sigma * s.bar_beta[t - 1] / s.bar_beta[t]
+        return (
+            1 / s.alpha[t],
+            s.beta[t] ** 2 / s.bar_beta[t] / s.alpha[t],
+            sigma,
+        )

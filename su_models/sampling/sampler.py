@@ -1,0 +1,191 @@
+"""The loop from noise to data, one compiled program."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from su_models.ops.compile import compiled
+from su_models.ops.random import SeedTensor, seed_words
+
+
+class Sampler:
+    """Runs a diffusion backwards: the common part of `DDPM` and `DDIM`.
+
+    Article: https://kexue.fm/archives/9119
+        《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
+
+    Every such sampler visits steps t in falling order, and each time mixes
+    what it has with the predicted noise and with fresh noise z:
+
+        x ← a_t x - b_t ε_θ(x, t) + c_t z
+
+    A subclass says which steps (`times`) and which coefficients
+    (`coefficients`); they are computed in float64 and rounded once.
+
+    The loop is one compiled program. Fresh noise depends on the seed and on
+    the number of the step alone, so `progress=True`, which runs the very
+    same program a few steps at a time, gives the same result.
+
+    Args:
+        schedule: a `NoiseSchedule`.
+
+    Call arguments:
+        denoiser: a callable `(x, t)` → predicted noise of the shape of `x`,
+            where `t` is int32 `(batch,)` in 1, ..., T; or a `keras.Model`
+            with the inputs `[x, t]`.
+        noise: x_T, floats `(batch, ...)`, standard normal.
+        seed: optional int from 0 to 2³¹ - 1 for the fresh noise; None takes
+            a random one. Not used by samplers that draw none.
+        progress: bool. Shows a progress bar.
+
+    Returns:
+        x_0, float32, of the shape of `noise`. Not clipped.
+
+    Raises:
+        ValueError: if `noise` has no batch axis, is empty, is not floating
+            or has entries that are not finite.
+    """
+
+    def __init__(self, schedule):
+        self.schedule = schedule
+        self.times = self.steps()  # (n,), falling
+        self.table = np.stack(self.coefficients(), axis=-1)  # (n, 3)
+        self.is_random = bool(self.table[:, 2].any())
+        self._programs = (None, None)
+
+    def steps(self):
+        """Returns the visited steps, integers `(n,)` in falling order."""
+        raise NotImplementedError
+
+    def coefficients(self):
+        """Returns float64 arrays `(n,)`: a_t, b_t and c_t of each step."""
+        raise NotImplementedError
+
+    def __call__(self, denoiser, noise, seed=None, progress=False):
+        if seed is None:
+            seed = int(np.random.default_rng().integers(_MAX_SEED))
+        x, n = _checked_noise(noise), len(self.times)
+        seed, program = _checked_seed(seed), self._program(denoiser)
+        if not progress:
+            return program(x, seed, 0, 0, n)
+        bar = keras.utils.Progbar(n, unit_name="step")
+        for start in range(0, n, 1 + n // 50):
+            stop = min(start + 1 + n // 50, n)
+            x = program(x, seed, 0, start, stop)
+            bar.update(stop)
+        return x
+
+    def sample(
+        self, denoiser, num_samples, seed=0, batch_size=64, progress=False
+    ):
+        """Draws x_T, runs the loop, and returns x_0.
+
+        The batches have one size, so that one program serves any number of
+        samples, and the first samples of a seed are the same however many
+        are asked for.
+
+        Args:
+            denoiser: a `keras.Model` with the inputs `[x, t]`.
+            num_samples: int >= 1.
+            seed: int from 0 to 2³¹ - 1, of x_T and of the fresh noise.
+            batch_size: int >= 1. Samples that are drawn at once.
+            progress: bool. Shows a progress bar over the batches.
+
+        Returns:
+            A float32 array `(num_samples, ...)`.
+        """
+        for name, n in ("num_samples", num_samples), ("batch_size", batch_size):
+            if n < 1:
+                raise ValueError(f"`{name}` must be positive. Received: {n}")
+        batch = self.batch_program(denoiser, batch_size)
+        seed, done = _checked_seed(seed), []
+        count = -(-num_samples // batch_size)
+        bar = (
+            keras.utils.Progbar(count, unit_name="batch") if progress else None
+        )
+        for k in range(count):
+            done.append(ops.convert_to_numpy(batch(seed, k)))
+            if progress:
+                bar.update(k + 1)
+        return np.concatenate(done)[:num_samples]
+
+    def batch_program(self, denoiser, batch_size):
+        """Returns a function `(seed, k)` → batch number k of the samples."""
+        shape = (batch_size, *denoiser.inputs[0].shape[1:])
+        n = len(self.times)
+
+        def draw(seed, stream):
+            return _normal(shape, seed, stream)
+
+        draw, program = compiled(draw), self._program(denoiser)
+
+        def batch(seed, k):
+            first = k * (n + 1)  # n streams of the loop, then one for x_T
+            return program(draw(seed, first + n), seed, first, 0, n)
+
+        return batch
+
+    def _program(self, denoiser):
+        """Returns the compiled loop; the last one is kept for reuse."""
+        if self._programs[0] is not denoiser:
+            self._programs = denoiser, self._compile(denoiser)
+        return self._programs[1]
+
+    def _compile(self, denoiser):
+        def loop(x, seed, stream, start, stop):
+            times = ops.convert_to_tensor(self.times, "int32")
+            table = ops.convert_to_tensor(self.table, "float32")
+
+            def step(i, x):
+                t = ops.broadcast_to(ops.take(times, i), ops.shape(x)[:1])
+                a, b, c = ops.unstack(ops.take(table, i, axis=0), 3)
+                x_next = a * x - b * _predict(denoiser, x, t)
+                if self.is_random:
+                    x_next += c * _normal(ops.shape(x), seed, stream + i)
+                return x_next
+
+            return ops.fori_loop(start, stop, step, x)
+
+        return compiled(loop, getattr(denoiser, "variables", ()))
+
+
+_MAX_SEED = 2**31
+
+
+def _normal(shape, seed, stream):
+    seed = SeedTensor(seed_words(seed, stream))
+    return keras.random.normal(shape, dtype="float32", seed=seed)
+
+
+def _predict(denoiser, x, t):
+    if isinstance(denoiser, keras.Model):
+        epsilon = denoiser([x, t], training=False)
+    else:
+        epsilon = denoiser(x, t)
+    if tuple(epsilon.shape) != tuple(x.shape):
+        raise ValueError(
+            "The predicted noise must have the shape of its input, "
+            f"{tuple(x.shape)}. Received: shape={tuple(epsilon.shape)}"
+        )
+    return ops.cast(epsilon, "float32")
+
+
+def _checked_noise(noise):
+    noise = ops.convert_to_tensor(noise)
+    dtype = keras.backend.standardize_dtype(noise.dtype)
+    if "float" not in dtype or 0 in (len(noise.shape), *noise.shape):
+        raise ValueError(
+            "`noise` must be floating, with a batch axis, and not empty. "
+            f"Received: dtype={dtype}, shape={tuple(noise.shape)}"
+        )
+    if not ops.all(ops.isfinite(noise)):
+        raise ValueError("`noise` must be finite. Received: NaN or infinity")
+    return ops.cast(noise, "float32")
+
+
+def _checked_seed(seed):
+    if seed != int(seed) or not 0 <= seed < _MAX_SEED:
+        raise ValueError(
+            f"`seed` must be an integer in [0, 2**31). Received: seed={seed}"
+        )
+    return int(seed)

@@ -1,0 +1,130 @@
+"""Article: https://kexue.fm/archives/9119"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from su_models.sampling import DDIM, DDPM, NoiseSchedule
+from tests.sampling.oracle import GaussianDenoiser, normal
+
+SCHEDULE = NoiseSchedule.author(12)
+SAMPLERS = [DDPM(SCHEDULE), DDIM(SCHEDULE, stride=3, eta=0.7)]
+
+
+def small_denoiser():
+    keras.utils.set_random_seed(1)
+    x, t = keras.Input((4, 4, 1)), keras.Input((), dtype="int32")
+    step = keras.layers.Embedding(13, 16)(t)
+    y = keras.layers.Add()([keras.layers.Reshape((4, 4, 1))(step), x])
+    y = keras.layers.Conv2D(1, 3, padding="same")(y)
+    y = keras.layers.Dropout(0.5)(y)  # must be off while sampling
+    return keras.Model([x, t], y)
+
+
+def numpy_loop(sampler, model, x):
+    """The update of `Sampler`'s docstring, step by step, without noise."""
+    for t, (a, b, _) in zip(sampler.times, sampler.table, strict=True):
+        steps = np.full(len(x), t, "int32")
+        x = a * x - b * ops.convert_to_numpy(model([x, steps]))
+    return x
+
+
+def test_model_in_the_loop_equals_step_by_step():
+    sampler, model, x = (
+        DDIM(SCHEDULE, stride=2),
+        small_denoiser(),
+        normal(3, 4, 4, 1),
+    )
+    y = ops.convert_to_numpy(sampler(model, x))
+    np.testing.assert_allclose(y, numpy_loop(sampler, model, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_progress_changes_nothing(sampler, capsys):
+    model, x = small_denoiser(), normal(3, 4, 4, 1)
+    quiet = ops.convert_to_numpy(sampler(model, x, seed=5))
+    assert capsys.readouterr().out == ""
+    shown = ops.convert_to_numpy(sampler(model, x, seed=5, progress=True))
+    n = len(sampler.times)
+    assert f"{n}/{n}" in capsys.readouterr().out
+    np.testing.assert_array_equal(quiet, shown)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_seed_decides_the_fresh_noise(sampler):
+    denoiser, x = GaussianDenoiser(SCHEDULE), normal(2, 8)
+    draws = [
+        ops.convert_to_numpy(sampler(denoiser, x, seed=s)) for s in (5, 5, 6)
+    ]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).all()
+    unseeded = [ops.convert_to_numpy(sampler(denoiser, x)) for _ in range(2)]
+    assert (unseeded[0] != unseeded[1]).all()
+
+
+def test_new_weights_are_seen():
+    sampler, model, x = (
+        DDIM(SCHEDULE, stride=4),
+        small_denoiser(),
+        normal(2, 4, 4, 1),
+    )
+    before = ops.convert_to_numpy(sampler(model, x))
+    model.set_weights([2 * w for w in model.get_weights()])
+    after = ops.convert_to_numpy(sampler(model, x))
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(after, numpy_loop(sampler, model, x), atol=1e-5)
+
+
+def test_first_samples_do_not_depend_on_how_many_are_drawn():
+    sampler, model = DDPM(SCHEDULE), small_denoiser()
+    few = sampler.sample(model, 3, seed=2, batch_size=4)
+    many = sampler.sample(model, 10, seed=2, batch_size=4)
+    assert few.shape == (3, 4, 4, 1) and many.shape == (10, 4, 4, 1)
+    np.testing.assert_array_equal(few, many[:3])
+    assert len(np.unique(many[:, 0, 0, 0])) == 10
+    other = sampler.sample(model, 3, seed=3, batch_size=4)
+    assert (other != few).all()
+
+
+def test_samples_start_from_standard_normal_noise():
+    def nothing(x, t):
+        return ops.zeros_like(x)
+
+    sampler = DDIM(SCHEDULE)
+    nothing.inputs = [keras.KerasTensor((None, 64, 64))]
+    x = sampler.sample(nothing, 8, batch_size=4) * SCHEDULE.bar_alpha[12]
+    assert abs(x.mean()) < 0.02 and abs(x.std() - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    "noise, match",
+    [
+        (np.zeros((0, 8), "float32"), r"Received: .*\(0, 8\)"),
+        (np.float32(1), r"Received: .*shape=\(\)"),
+        (np.zeros((2, 8), "int32"), "Received: dtype=int32"),
+        (np.array([[np.nan]], "float32"), "Received: NaN"),
+        (np.array([[np.inf]], "float32"), "Received: NaN or inf"),
+    ],
+)
+def test_bad_noise_is_refused(noise, match):
+    with pytest.raises(ValueError, match=match):
+        DDPM(SCHEDULE)(GaussianDenoiser(SCHEDULE), noise)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, 2**31])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"Received: seed={seed}"):
+        DDPM(SCHEDULE)(GaussianDenoiser(SCHEDULE), normal(2, 8), seed=seed)
+
+
+def test_predictions_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"Received: shape=\(2, 1\)"):
+        DDPM(SCHEDULE)(lambda x, t: x[:, :1], normal(2, 8), seed=0)
+
+
+@pytest.mark.parametrize("name", ["num_samples", "batch_size"])
+def test_bad_counts_are_refused(name):
+    counts = {"num_samples": 2, "batch_size": 2, name: 0}
+    with pytest.raises(ValueError, match=f"`{name}` .*Received: 0"):
+        DDPM(SCHEDULE).sample(small_denoiser(), **counts)
