@@ -8,8 +8,7 @@
 from su_models import layers as layers
 from su_models import models as models
 from su_models import ops as ops
-from su_models import sampling as sampling
-from su_models import ops as ops
 from su_models import optimizers as optimizers
+from su_models import sampling as sampling
 
 __version__ = "0.1.0"
