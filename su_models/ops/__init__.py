@@ -7,7 +7,7 @@ from su_models.ops.autodiff import (
     variable_gradient,
 )
 from su_models.ops.compile import compiled
-from su_models.ops.random import SeedTensor, seed_words
+from su_models.ops.random import SeedTensor, normal, seed_words
 from su_models.ops.recording_scope import RecordingScope
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "SeedTensor",
     "compiled",
     "gradient",
+    "normal",
     "seed_words",
     "value_and_gradient",
     "value_and_variable_gradient",

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from su_models.ops.compile import compiled
-from su_models.ops.random import SeedTensor, seed_words
+from su_models.ops.random import normal, seed_words
 
 
 class Sampler:
@@ -115,7 +115,7 @@ class Sampler:
         n = len(self.times)
 
         def draw(seed, stream):
-            return _normal(shape, seed, stream)
+            return normal(shape, seed_words(seed, stream))
 
         draw, program = compiled(draw), self._program(denoiser)
 
@@ -141,7 +141,8 @@ class Sampler:
                 a, b, c = ops.unstack(ops.take(table, i, axis=0), 3)
                 x_next = a * x - b * _predict(denoiser, x, t)
                 if self.is_random:
-                    x_next += c * _normal(ops.shape(x), seed, stream + i)
+                    words = seed_words(seed, stream + i)
+                    x_next += c * normal(ops.shape(x), words)
                 return x_next
 
             return ops.fori_loop(start, stop, step, x)
@@ -150,11 +151,6 @@ class Sampler:
 
 
 _MAX_SEED = 2**31
-
-
-def _normal(shape, seed, stream):
-    seed = SeedTensor(seed_words(seed, stream))
-    return keras.random.normal(shape, dtype="float32", seed=seed)
 
 
 def _predict(denoiser, x, t):

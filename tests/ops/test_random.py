@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops import SeedTensor, compiled, seed_words
+from su_models.ops import SeedTensor, compiled, normal, seed_words
 
 MASK = 0xFFFFFFFF
 
@@ -167,3 +167,12 @@ def test_words_of_another_shape_are_refused():
 def test_a_seed_tensor_is_not_saved():
     with pytest.raises(NotImplementedError, match="cannot be saved"):
         SeedTensor(seed_words(0)).get_config()
+
+
+def test_normal_numbers_are_standard_repeat_and_differ_by_stream():
+    program = compiled(lambda seed, t: normal((200, 50), seed_words(seed, t)))
+    x, again, other = (ops.convert_to_numpy(program(3, t)) for t in (7, 7, 8))
+    np.testing.assert_array_equal(x, again)
+    assert abs(x.mean()) < 0.05 and abs(x.std() - 1) < 0.03
+    assert abs((x * other).mean()) < 0.05
+    assert x.dtype == "float32"
