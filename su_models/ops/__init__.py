@@ -6,7 +6,8 @@ from su_models.ops.autodiff import (
     value_and_variable_gradient,
     variable_gradient,
 )
-from su_models.ops.compile import compiled
+from su_models.ops.compile import compiled, has_xla
+from su_models.ops.picture import image_grid
 from su_models.ops.random import SeedTensor, normal, seed_words
 from su_models.ops.recording_scope import RecordingScope
 
@@ -15,6 +16,8 @@ __all__ = [
     "SeedTensor",
     "compiled",
     "gradient",
+    "has_xla",
+    "image_grid",
     "normal",
     "seed_words",
     "value_and_gradient",

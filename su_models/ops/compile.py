@@ -45,6 +45,15 @@ def compiled(fn, variables=()):
     return _Compiled(fn, variables)
 
 
+def has_xla():
+    """Whether `jit_compile=True` means XLA here: on TensorFlow and JAX.
+
+    For `compile(jit_compile=has_xla())`: Keras' `"auto"` is no XLA on a
+    TensorFlow without accelerators, and PyTorch has none.
+    """
+    return keras.backend.backend() in ("tensorflow", "jax")
+
+
 class _Compiled:
     """What `compiled` returns."""
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops import compiled
+from su_models.ops import compiled, has_xla
 
 BACKEND = keras.backend.backend()
 TRACED = BACKEND in ("tensorflow", "jax")
@@ -57,6 +57,13 @@ def test_traced_once_for_one_shape_whatever_the_values():
     assert fn.runs == 1
     program(normal(2, 4), 1, True)
     assert fn.runs == 2
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX always has XLA")
+def test_tensorflow_compiles_with_xla():
+    program = compiled(ops.det)  # which has no kernel in XLA
+    with pytest.raises(Exception, match="XLA_CPU_JIT|XLA compilation|on XLA"):
+        program(np.eye(2, dtype="float32"))
 
 
 @pytest.mark.skipif(not TRACED, reason="PyTorch runs eagerly")
@@ -114,6 +121,15 @@ def test_states_advance_and_are_seen_outside(listed):
     np.testing.assert_array_equal(ops.convert_to_numpy(program(x)), first)
 
 
+def test_a_variable_that_is_only_assigned_is_found():
+    last = keras.Variable(np.zeros(3, "float32"))
+    program = compiled(lambda x: last.assign(x * 2.0))
+    for i in range(2):
+        program(normal(3) + i)
+        y = ops.convert_to_numpy(last)
+        np.testing.assert_allclose(y, 2 * (normal(3) + i))
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX returns new arrays")
 def test_unchanged_variables_are_not_copied():
     kept = keras.Variable(normal(3))
@@ -131,7 +147,12 @@ def test_unchanged_variables_are_not_copied():
 
 
 def test_a_layer_is_built_by_the_first_call():
-    dense = keras.layers.Dense(2)
+    seeds = iter(range(100))
+
+    def initializer(shape, dtype):
+        return ops.convert_to_tensor(normal(*shape) + next(seeds), dtype)
+
+    dense = keras.layers.Dense(2, kernel_initializer=initializer)
     program = compiled(dense)
     x = normal(4, 3)
     y = ops.convert_to_numpy(program(x))
@@ -251,3 +272,8 @@ def test_an_error_inside_is_not_hidden():
 
     with pytest.raises(KeyError, match="inside"):
         compiled(fn)(1.0)
+
+
+def test_xla_is_on_tensorflow_and_jax():
+    expected = {"tensorflow": True, "jax": True, "torch": False}
+    assert has_xla() is expected[keras.backend.backend()]
