@@ -195,8 +195,8 @@ def _torch(fn, tensors):
             value, tensors, create_graph=recording, materialize_grads=True
         )
     if not recording:
-        value = value.detach()
-    return value, gradients, [x.detach() for x in changes]
+        value, changes = value.detach(), [x.detach() for x in changes]
+    return value, gradients, changes
 
 
 def _assign(changes):

@@ -59,7 +59,7 @@ def test_traced_once_for_one_shape_whatever_the_values():
     assert fn.runs == 2
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX always has XLA")
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="asks TensorFlow")
 def test_tensorflow_compiles_with_xla():
     program = compiled(ops.det)  # which has no kernel in XLA
     with pytest.raises(Exception, match="XLA_CPU_JIT|XLA compilation|on XLA"):

@@ -135,6 +135,18 @@ def test_draws_are_the_same_compiled():
     np.testing.assert_allclose(got, ops.convert_to_numpy(draw(4, 2)), atol=1e-6)
 
 
+def test_every_bit_of_the_words_counts():
+    """Keras on TensorFlow takes seeds modulo 2³¹ - 2."""
+
+    def draw(*pair):
+        words = ops.convert_to_tensor(np.array(pair, "uint32"))
+        x = keras.random.normal((9,), seed=SeedTensor(words))
+        return ops.convert_to_numpy(x)
+
+    assert (draw(5, 3) != draw(5 + 2**31 - 2, 3)).any()
+    assert (draw(5, 3) != draw(5, 3 + 2**31 - 2)).any()
+
+
 def test_dropout_is_seeded_too():
     def drop(stream):
         seed = SeedTensor(seed_words(0, stream))

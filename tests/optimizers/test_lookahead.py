@@ -191,6 +191,17 @@ def test_accumulated_gradients_count_once(jit):
     near(got, two_in_one)
 
 
+def test_no_step_back_without_an_update():
+    x = keras.Variable(1.0)
+    inner = SGD(0.1, gradient_accumulation_steps=2)
+    optimizer = Lookahead(inner, sync_period=1)
+    for _ in range(2):
+        optimizer.apply([ops.ones(())], [x])
+    x.assign(5.0)
+    optimizer.apply([ops.ones(())], [x])  # only accumulates
+    near([x], [5.0])
+
+
 def test_accumulation_in_two_lookaheads():
     inner = Lookahead(SGD(0.1, gradient_accumulation_steps=2), 2)
     got = fit(mlp(Lookahead(inner, 3)), X[:64], Y[:64])
