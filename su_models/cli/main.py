@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from su_models.cli import catalog
+from su_models.cli import catalog, diffusion
 from su_models.cli.startup import without_startup_lines
 
 EXAMPLES = """Examples:
@@ -30,6 +30,12 @@ su-models list --room layers      only the layers
 su-models info 8265               what implements kexue.fm/archives/8265?
 
 su-models info RotaryEmbedding    where are its article, code and tests?
+
+su-models train ddpm-digits       a diffusion that draws digits, in minutes
+
+su-models sample runs/ddpm-digits
+
+su-models export runs/ddpm-digits
 
 su-models info --help             more about one command
 """
@@ -160,6 +166,11 @@ def info(
     else:
         for number, detail in enumerate(details):
             _print_details(detail, blank=number > 0)
+
+
+app.command(epilog=diffusion.TRAIN_EXAMPLES)(diffusion.train)
+app.command(epilog=diffusion.SAMPLE_EXAMPLES)(diffusion.sample)
+app.command(epilog=diffusion.EXPORT_EXAMPLES)(diffusion.export)
 
 
 def main():

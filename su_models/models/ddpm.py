@@ -32,7 +32,7 @@ _PRESETS = {
     },
     "mnist": {
         "image_shape": (28, 28, 1),
-        "widths": (64, 128),
+        "widths": (32, 64),
         "patch_size": 2,
         "groups": 8,
     },
