@@ -13,6 +13,7 @@ REQUIRES = [
     "keras>=3.15",
     "tensorflow>=2.21",
     "numpy>=1.26",
+    "h5py>=3.11",
     "tokenizers>=0.20",
     "safetensors>=0.5",
     "rich>=13",

@@ -2,18 +2,23 @@
 
 import pathlib
 
+import h5py
 import keras
 
 from su_models.tasks.files import replacing
+
+STATES = "random_states"
 
 
 class Backup(keras.callbacks.Callback):
     """Saves the whole state of training after each epoch, in one file.
 
-    Differs from `keras.callbacks.BackupAndRestore`: that writes weights and
-    epoch to two files, in place, so that a kill between them resumes at the
-    wrong epoch. Here the epoch follows from the optimizer's iterations, which
-    stand in the same file as the weights, and the file appears by a rename.
+    Differs from `keras.callbacks.BackupAndRestore`, with which a training
+    that draws random numbers does not go on as it was: Keras saves no state
+    of a `SeedGenerator`. This file holds them too. And that callback writes
+    weights and epoch to two files, in place, so that a kill between them
+    resumes at the wrong epoch: here the epoch follows from the optimizer's
+    iterations, and the one file appears by a rename.
 
     Args:
         path: where to save; ends in `.weights.h5`.
@@ -38,6 +43,10 @@ class Backup(keras.callbacks.Callback):
         model.optimizer.build(model.trainable_variables)
         try:
             model.load_weights(self.path)
+            with h5py.File(self.path) as file:
+                states = file[STATES]
+                for i, variable in enumerate(_random_states(model)):
+                    variable.assign(states[str(i)][()])
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(
                 "The backup of the interrupted training does not fit this "
@@ -49,3 +58,13 @@ class Backup(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         with replacing(self.path) as new:
             self.model.save_weights(new, overwrite=True)
+            with h5py.File(new, "a") as file:
+                for i, variable in enumerate(_random_states(self.model)):
+                    state = keras.ops.convert_to_numpy(variable)
+                    file.create_dataset(f"{STATES}/{i}", data=state)
+
+
+def _random_states(model):
+    """Returns the states of random generators: variables, but no weights."""
+    weights = {id(weight) for weight in model.weights}
+    return [v for v in model.variables if id(v) not in weights]

@@ -210,9 +210,7 @@ class ImageDiffusion:
         callbacks = [
             batches.follow,
             keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.CSVLogger(
-                folder / "history.csv", append=epoch > 0
-            ),
+            _loss_log(folder / "history.csv", fresh=epoch == 0),
             bar,
             backup,
         ]
@@ -222,6 +220,7 @@ class ImageDiffusion:
                 epochs=self.steps // self.steps_per_epoch,
                 initial_epoch=epoch,
                 callbacks=callbacks,
+                shuffle=False,  # `batches` are; Keras would by a global seed
                 verbose=0,
             )
         if trainer.stop_training:
@@ -253,6 +252,18 @@ RUNS = {
         preset="mnist", data="mnist", steps=4000, batch_size=64
     ),
 }
+
+
+def _loss_log(path, fresh):
+    """Returns a callback that appends the loss of each epoch, and closes."""
+    if fresh:
+        path.write_text("epoch,loss\n", "utf-8")
+
+    def append(epoch, logs):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{epoch},{logs['loss']:.6g}\n")
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=append)
 
 
 def scaled(images):

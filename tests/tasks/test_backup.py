@@ -8,7 +8,12 @@ from su_models.tasks.backup import Backup
 def compiled_model(width=3):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(width), keras.layers.Dense(1)]
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(width),
+            keras.layers.Dropout(0.5, seed=1),
+            keras.layers.Dense(1),
+        ]
     )
     model.compile(keras.optimizers.Adam(0.1), "mse")
     return model
@@ -26,7 +31,7 @@ def test_without_a_file_training_starts_at_the_beginning(tmp_path):
     assert backup.restore(compiled_model(), 2) == 0
 
 
-def test_weights_and_optimizer_come_back_exactly(tmp_path):
+def test_weights_optimizer_and_random_states_come_back_exactly(tmp_path):
     path = tmp_path / "backup.weights.h5"
     model = compiled_model()
     fit(model, [Backup(path)], epochs=3)

@@ -64,7 +64,7 @@ def test_same_seed_same_weights(run, tmp_path):
     assert any((a != b).any() for a, b in moved)
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5])
+@pytest.mark.parametrize("stop", [1, 3])
 def test_interrupted_training_goes_on_to_the_same_weights(
     run, tmp_path, stop, monkeypatch
 ):
@@ -175,9 +175,8 @@ def test_another_run_in_the_folder_is_refused(run):
 
 
 def test_a_loss_that_is_not_finite_saves_nothing(tmp_path):
-    images = np.full((20, 8, 8, 1), 1e30, "float32")
     with pytest.raises(FloatingPointError, match="Received: learning_rate"):
-        tiny().train(tmp_path, images, progress=False)
+        tiny(learning_rate=1e36).train(tmp_path, progress=False)
     assert not (tmp_path / "model.keras").exists()
 
 
