@@ -201,6 +201,9 @@ def test_module_has_its_test(path):
 @each([path for path in MODULES if home(path) not in PLUMBING])
 def test_public_names_cite_their_source(path):
     for node in definitions(parse(path)):
+        # a task's own plumbing is what its room does not export
+        if home(path) == "tasks" and node.name not in exported("tasks"):
+            continue
         doc = ast.get_docstring(node) or ""
         assert re.search("^(Article|Paper): https://", doc, re.M), node.name
 
