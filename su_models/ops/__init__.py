@@ -1,5 +1,6 @@
 """Pure functions of tensors, and the plumbing between the backends."""
 
+from su_models.ops.assign_if import assign_if
 from su_models.ops.autodiff import (
     gradient,
     value_and_gradient,
@@ -14,6 +15,7 @@ from su_models.ops.recording_scope import RecordingScope
 __all__ = [
     "RecordingScope",
     "SeedTensor",
+    "assign_if",
     "compiled",
     "gradient",
     "has_xla",

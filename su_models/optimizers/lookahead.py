@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from su_models.ops.assign_if import assign_if
+
 # what every Keras optimizer takes, and what has its place on the inner one
 _INNER_ARGUMENTS = (
     "learning_rate",
@@ -139,13 +141,12 @@ class Lookahead(keras.optimizers.Optimizer):
             )
         else:
             trainable_variables = self._trainable_variables
-        # no ops.cond: JAX allows no assignments inside. No initial value in
-        # build(): inside `fit` TensorFlow would make it a part of each step.
+        # Not in build(): inside `fit` TensorFlow would make an initial value
+        # a part of each step.
         first = ops.equal(self._iterations, 0)
-        starts = [
-            None if slow is None else ops.where(first, _value(v), _value(slow))
-            for v, slow in self._pairs()
-        ]
+        assign_if(
+            first, lambda: [(slow, _value(v)) for v, slow in self._pairs()]
+        )
         before = ops.copy(self.inner_optimizer.iterations)
         self.inner_optimizer.apply(
             grads, trainable_variables=trainable_variables
@@ -153,22 +154,25 @@ class Lookahead(keras.optimizers.Optimizer):
         updates = ops.subtract(self.inner_optimizer.iterations, before)
         count = ops.add(self._iterations, updates)  # of real updates
         sync = ops.logical_and(updates > 0, count % self.sync_period == 0)
-        for (v, slow), start in zip(self._pairs(), starts, strict=True):
-            if slow is not None:
-                end = self._step_back(start, v)
-                self.assign(v, ops.where(sync, end, _value(v)))
-                self.assign(slow, ops.where(sync, end, start))
+        assign_if(sync, self._step_back)
         self.assign(self._iterations, count)
 
-    def _step_back(self, start, variable):
-        """Returns θ + α (θ~ - θ), within the variable's constraint."""
-        step = ops.subtract(_value(variable), start)
-        end = ops.add(start, ops.multiply(self.slow_step_size, step))
-        constraint = variable.constraint
-        return end if constraint is None else constraint(end)
+    def _step_back(self):
+        """Returns pairs of variables and θ + α (θ~ - θ)."""
+        pairs = []
+        for v, slow in self._pairs():
+            start = _value(slow)
+            step = ops.subtract(_value(v), start)
+            end = ops.add(start, ops.multiply(self.slow_step_size, step))
+            if v.constraint is not None:
+                end = v.constraint(end)
+            pairs += [(v, end), (slow, end)]
+        return pairs
 
     def _pairs(self):
-        return zip(self._trainable_variables, self._slow_weights, strict=True)
+        """Returns variables and their slow weights, where they have any."""
+        pairs = zip(self._trainable_variables, self._slow_weights, strict=True)
+        return [(v, slow) for v, slow in pairs if slow is not None]
 
     @property
     def variables(self):
@@ -264,5 +268,5 @@ def _accumulates(optimizer):
 
 
 def _value(variable):
-    """Unwraps: `ops.where` takes no Keras variable while JAX traces."""
+    """Unwraps: jnp takes no Keras variable while JAX traces."""
     return ops.convert_to_tensor(variable)
