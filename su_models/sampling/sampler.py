@@ -6,6 +6,7 @@ from keras import ops
 
 from su_models.ops.compile import compiled
 from su_models.ops.random import normal, seed_words
+from su_models.ops.sequential_map import sequential_map
 
 
 class Sampler:
@@ -94,9 +95,7 @@ class Sampler:
         Returns:
             A float32 array `(num_samples, ...)`.
         """
-        for name, n in ("num_samples", num_samples), ("batch_size", batch_size):
-            if n < 1:
-                raise ValueError(f"`{name}` must be positive. Received: {n}")
+        _check_count("num_samples", num_samples)
         batch = self.batch_program(denoiser, batch_size)
         seed, done = _checked_seed(seed), []
         count = -(-num_samples // batch_size)
@@ -111,7 +110,7 @@ class Sampler:
 
     def batch_program(self, denoiser, batch_size):
         """Returns a function `(seed, k)` → batch number k of the samples."""
-        shape = (batch_size, *denoiser.inputs[0].shape[1:])
+        shape = _batch_shape(denoiser, batch_size)
         n = len(self.times)
 
         def draw(seed, stream):
@@ -124,6 +123,37 @@ class Sampler:
             return program(draw(seed, first + n), seed, first, 0, n)
 
         return batch
+
+    def endpoint(self, denoiser, batch_size=64):
+        """Returns `sample(seed, num_samples)`, to be exported with a model.
+
+        Give it to `su_models.export.export_saved_model` among `endpoints`.
+        The artifact's function takes two int32 numbers, as many samples as
+        one likes, and returns the numbers that `self.sample(denoiser,
+        num_samples, seed, batch_size)` returns here; for less than one
+        sample, none. Its batches are one program compiled by XLA, computed
+        one after the other.
+
+        Args:
+            denoiser: a `keras.Model` with the inputs `[x, t]`.
+            batch_size: int >= 1. Samples that are drawn at once.
+
+        Returns:
+            A function with an attribute `input_signature`.
+        """
+        batch = self.batch_program(denoiser, batch_size)
+        shape = _batch_shape(denoiser, batch_size)
+
+        def sample(seed, num_samples):
+            count = -(-num_samples // batch_size)
+            x = sequential_map(lambda k: batch(seed, k), count, shape)
+            return ops.reshape(x, (-1, *shape[1:]))[:num_samples]
+
+        sample.input_signature = [
+            keras.InputSpec(shape=(), dtype="int32", name=name)
+            for name in ("seed", "num_samples")
+        ]
+        return sample
 
     def _program(self, denoiser):
         """Returns the compiled loop; the last one is kept for reuse."""
@@ -177,6 +207,24 @@ def _checked_noise(noise):
     if not ops.all(ops.isfinite(noise)):
         raise ValueError("`noise` must be finite. Received: NaN or infinity")
     return ops.cast(noise, "float32")
+
+
+def _batch_shape(denoiser, batch_size):
+    _check_count("batch_size", batch_size)
+    inputs = getattr(denoiser, "inputs", None)
+    if not inputs or None in inputs[0].shape[1:]:
+        raise ValueError(
+            "`denoiser` must be a model whose first input is an image of "
+            f"known size. Received: denoiser={denoiser!r}, inputs={inputs}"
+        )
+    return (batch_size, *inputs[0].shape[1:])
+
+
+def _check_count(name, n):
+    if n != int(n) or n < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={n}"
+        )
 
 
 def _checked_seed(seed):

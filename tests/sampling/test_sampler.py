@@ -126,5 +126,5 @@ def test_predictions_of_another_shape_are_refused():
 @pytest.mark.parametrize("name", ["num_samples", "batch_size"])
 def test_bad_counts_are_refused(name):
     counts = {"num_samples": 2, "batch_size": 2, name: 0}
-    with pytest.raises(ValueError, match=f"`{name}` .*Received: 0"):
+    with pytest.raises(ValueError, match=f"`{name}` .*Received: {name}=0"):
         DDPM(SCHEDULE).sample(small_denoiser(), **counts)

@@ -1,0 +1,7 @@
+"""Models that leave: artifacts which other programs load."""
+
+from su_models.export.saved_model import export_saved_model
+
+__all__ = [
+    "export_saved_model",
+]

@@ -1,0 +1,154 @@
+"""SavedModel: a model that TensorFlow loads without its Python code."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+
+import keras
+
+from su_models.ops.backend import require_backend, runs_on
+from su_models.ops.compile import compiled
+
+# attributes that the loaded artifact has beside its endpoints
+_TAKEN = {
+    "serve",
+    "serving_default",
+    "signatures",
+    "graph_debug_info",
+    "tensorflow_version",
+    "variables",
+    "trainable_variables",
+    "non_trainable_variables",
+}
+
+
+def export_saved_model(model, path, endpoints=None):
+    """Writes a model, and functions beside it, as a SavedModel.
+
+    The artifact needs neither Keras nor this library. It appears whole or
+    not at all: it is written beside `path` and renamed, and a previous one is
+    replaced only then. The model is not changed.
+
+    Args:
+        model: a built `keras.Model`, functional or `Sequential`. It becomes
+            the endpoint `serve`, with the structure of its inputs as the one
+            argument, in inference mode.
+        path: str or `pathlib.Path`, a folder. One that exists must be empty
+            or a SavedModel.
+        endpoints: optional dict from names to functions of tensors, which
+            become methods of the artifact. TensorFlow backend only. Each is
+
+            * `(fn, input_signature)`: `fn` is compiled by XLA as a whole;
+              the signature is a list of `keras.InputSpec`, one for each
+              argument;
+            * or a function with an attribute `input_signature`, made of
+              compiled parts, as `Sampler.endpoint` returns it.
+
+    Raises:
+        ValueError: if the path is taken by something else, or `model` or an
+            endpoint is not as described.
+        OSError: if the path cannot be written.
+        NotImplementedError: on PyTorch, and for endpoints on JAX.
+
+    Example:
+
+        sample = sampler.endpoint(net, batch_size=64)
+        export_saved_model(net, "saved_model", endpoints={"sample": sample})
+
+    and in another program, where the artifact must be bound to a name, since
+    the variables live no longer than it:
+
+        artifact = tf.saved_model.load("saved_model")
+        images = artifact.sample(seed=0, num_samples=1000)
+    """
+    require_backend("Export of a SavedModel", "tensorflow", "jax")
+    if endpoints:
+        require_backend("Export of `endpoints`", "tensorflow")
+    signature = _model_signature(model)
+    functions = {
+        name: _function(name, endpoint)
+        for name, endpoint in (endpoints or {}).items()
+    }
+    with _replaced(path) as written:
+        archive = keras.export.ExportArchive()
+        # with gradients, loading warns that they are of no use
+        options = {"jax2tf_kwargs": {"with_gradient": False}}
+        if not runs_on("jax"):
+            options = {}
+        archive.track_and_add_endpoint("serve", model, signature, **options)
+        for name, (fn, signature) in functions.items():
+            archive.add_endpoint(name, fn, signature)
+        archive.write_out(str(written), verbose=False)
+
+
+def _model_signature(model):
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a keras.Model. Received: {model!r}")
+    inputs = getattr(model, "inputs", None)
+    if not inputs or not model.built:
+        raise ValueError(
+            "`model` must be functional or Sequential, and built. "
+            f"Received: model={model.name} of {type(model)}"
+        )
+    return inputs if isinstance(model, keras.Sequential) else [model.input]
+
+
+def _function(name, endpoint):
+    """Returns the function of an endpoint and its signature."""
+    if not str(name).isidentifier() or name[0] == "_" or name in _TAKEN:
+        raise ValueError(
+            "The name of an endpoint must be an identifier without a leading "
+            f"underscore, and not one of {sorted(_TAKEN)}. "
+            f"Received: name={name!r}"
+        )
+    if isinstance(endpoint, tuple) and len(endpoint) == 2:
+        fn, signature = compiled(endpoint[0]), endpoint[1]
+    else:
+        fn, signature = endpoint, getattr(endpoint, "input_signature", None)
+    if not callable(fn) or not isinstance(signature, (list, tuple)):
+        raise ValueError(
+            "An endpoint must be `(fn, input_signature)`, or a function with "
+            "an attribute `input_signature`, which is a list. "
+            f"Received: endpoints[{name!r}]={endpoint!r}"
+        )
+    return fn, list(signature)
+
+
+@contextlib.contextmanager
+def _replaced(path):
+    """Gives a path to write at, and moves what is there to `path`."""
+    path = pathlib.Path(os.path.realpath(path))
+    if path.exists() and not _is_replaceable(path):
+        raise ValueError(
+            "`path` must be a new folder, an empty one, or a SavedModel. "
+            f"Received: path={path}"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OSError(
+            f"`path` cannot be written: {error}. Received: path={path}"
+        ) from error
+    new, old = pathlib.Path(work, "new"), pathlib.Path(work, "old")
+    try:
+        yield new
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(new, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(work)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _is_replaceable(path):
+    if not path.is_dir():
+        return False
+    return (path / "saved_model.pb").exists() or not any(path.iterdir())
