@@ -105,6 +105,8 @@ def sample(
     from su_models.tasks import image_diffusion
     from su_models.tasks.files import replacing
 
+    config = image_diffusion.read_config(run)
+    network = image_diffusion.load_network(run)
     output = output or run / f"samples-{seed}.png"
     if output.suffix not in (".png", ".npy"):
         raise ValueError(
@@ -114,8 +116,6 @@ def sample(
         raise ValueError(
             f"The folder of `--output` must exist. Received: {output}"
         )
-    config = image_diffusion.read_config(run)
-    network = image_diffusion.load_network(run)
     images = config.sampler.sample(
         network, number, seed, batch_size=100, progress=True
     )

@@ -57,10 +57,10 @@ class ImageDiffusion:
     preset: str = "digits"
     blocks: int | None = None
     data: str = "digits"
-    steps: int = 6000
-    batch_size: int = 256
+    steps: int = 8000
+    batch_size: int = 128
     steps_per_epoch: int = 200
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     ema_momentum: float = 0.999
     sync_period: int = 5
     slow_step_size: float = 0.5
@@ -249,7 +249,12 @@ class ImageDiffusion:
 RUNS = {
     "ddpm-digits": ImageDiffusion(),
     "ddpm-mnist": ImageDiffusion(
-        preset="mnist", data="mnist", steps=4000, batch_size=64
+        preset="mnist",
+        data="mnist",
+        steps=2000,
+        batch_size=64,
+        steps_per_epoch=100,
+        learning_rate=1e-3,
     ),
 }
 

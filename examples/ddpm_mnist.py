@@ -1,0 +1,107 @@
+"""A DDPM that writes MNIST's digits: a U-Net on 28x28 pixels.
+
+Article: https://kexue.fm/archives/9152
+    《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
+
+Data: MNIST, 60 000 images, under $SU_MODELS_DATA/mnist or downloaded.
+
+python examples/ddpm_mnist.py
+python examples/ddpm_mnist.py --smoke    (a few steps on a few images)
+
+MEASURED
+"""
+
+import argparse
+import dataclasses
+import datetime
+import json
+import pathlib
+import time
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from su_models.data import load
+from su_models.export import export_saved_model
+from su_models.tasks.files import replacing
+from su_models.tasks.image_diffusion import RUNS, draw_training, scaled
+
+FOLDER = pathlib.Path("runs/ddpm-mnist")
+CONFIG = RUNS["ddpm-mnist"]  # `su-models train ddpm-mnist` trains the same
+NUM_SAMPLES = 500  # that are judged
+SEED = 0
+
+
+def judge(samples, train, test):
+    """How sure a linear classifier is of the samples, and of real digits.
+
+    Logistic regression on 10 000 training images: weak, but it has seen no
+    sample. Returns its accuracy, the shares it is sure of, and the smallest
+    and the largest share of a class among the samples.
+    """
+    classifier = LogisticRegression(C=0.01, max_iter=200)
+    classifier.fit(flat(train["x"][:10_000]), train["y"][:10_000])
+    made = classifier.predict_proba(samples.reshape(len(samples), -1))
+    real = classifier.predict_proba(flat(test["x"]))
+    shares = np.bincount(made.argmax(axis=1), minlength=10) / len(samples)
+    return {
+        "judge_accuracy": (real.argmax(axis=1) == test["y"]).mean(),
+        "confident_share": (made.max(axis=1) >= 0.9).mean(),
+        "confident_share_of_real": (real.max(axis=1) >= 0.9).mean(),
+        "smallest_class_share": shares.min(),
+        "largest_class_share": shares.max(),
+    }
+
+
+def flat(images):
+    """Returns one row an image, scaled to -1 ... 1."""
+    return scaled(images).reshape(len(images), -1)
+
+
+def main():
+    """Trains, draws, judges, exports."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--smoke", action="store_true", help="a few steps")
+    smoke = parser.parse_args().smoke
+    config, num_samples, columns = CONFIG, NUM_SAMPLES, 10
+    if smoke:
+        config = dataclasses.replace(
+            CONFIG, steps=4, steps_per_epoch=2, batch_size=8, stride=200
+        )
+        num_samples, columns = 10, 2
+    mnist = load("mnist")
+
+    # === Training ===
+    start = time.perf_counter()
+    network = config.train(FOLDER)
+    seconds = time.perf_counter() - start
+    draw_training(FOLDER)
+
+    # === Samples ===
+    config.draw(network, FOLDER / "samples.png", SEED, columns)
+    images = config.sampler.sample(
+        network, num_samples, SEED, batch_size=100, progress=True
+    )
+    figures = judge(images, mnist["train"], mnist["test"])
+
+    # === Export ===
+    endpoints = config.endpoints(network, columns)
+    export_saved_model(network, FOLDER / "saved_model", endpoints)
+
+    metrics = {
+        **{name: round(float(value), 4) for name, value in figures.items()},
+        "parameters": network.count_params(),
+        "steps": config.steps,
+        "training_seconds_this_time": round(seconds, 1),
+        "seed": config.seed,
+        "date": datetime.date.today().isoformat(),
+    }
+    with replacing(FOLDER / "metrics.json") as new:
+        new.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    for name, value in figures.items():
+        print(f"{name:26}{value:8.3f}")
+    print(f"In {FOLDER}/: samples.png (left: samples, right: real digits)")
+
+
+if __name__ == "__main__":
+    main()
