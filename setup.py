@@ -47,9 +47,7 @@ setup(
     name="su_models",
     version=VERSION,
     description="The models of 苏剑林's blog 科学空间 (kexue.fm) in Keras 3",
-    long_description=(ROOT / "README.md").read_text("utf-8")
-    if (ROOT / "README.md").exists()
-    else "",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
