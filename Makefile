@@ -15,7 +15,6 @@ export PYTHON VENV TORCH
 PY := $(abspath $(VENV))/bin/python
 HAVE := tools/environment.sh
 QUIET := $(abspath tools/quiet.sh)
-EXAMPLES := $(filter-out %/draw_saved_model.py,$(wildcard examples/*.py))
 
 # the extra that each backend comes with; TensorFlow comes with the library
 extras = test $(filter-out tensorflow,$(1))
@@ -63,15 +62,7 @@ parity: ## the tests against peers (transformers, diffusers, optax ...)
 .PHONY: examples-smoke
 examples-smoke: ## each example for some steps, in a temporary folder
 	@$(HAVE) library
-	@test -n "$(EXAMPLES)" || { echo "examples/ is empty" >&2; exit 1; }
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && cd "$$folder" \
-		&& export KERAS_BACKEND=$(BACKEND) \
-		&& for example in $(abspath $(EXAMPLES)); do \
-			echo "== $${example##*/} --smoke"; \
-			$(QUIET) $(PY) "$$example" --smoke || exit 1; \
-		done \
-		&& echo "== draw_saved_model.py" \
-		&& $(QUIET) $(PY) $(CURDIR)/examples/draw_saved_model.py runs/ddpm-digits
+	@KERAS_BACKEND=$(BACKEND) tools/smoke.sh $(PY)
 
 .PHONY: bench
 bench: ## the benchmarks, beside their peers in the same run
