@@ -17,9 +17,11 @@ both = pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["en", "zh"])
 
 
 def blocks(text, language):
-    found = re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
     # comments are translated, code is not
-    return [re.sub(r" *#.*", "", block) for block in found]
+    return [
+        re.sub(r" *#.*", "", code) for kind, code in found if kind == language
+    ]
 
 
 def commands(text):
