@@ -236,11 +236,6 @@ def test_broken_optimizer_is_caught(tmp_path):
             keras.regularizers.L2,
             ({"l2": 0.1}, normal(5, 3)),
         ),
-        (
-            contract.check_optimizer,
-            keras.optimizers.Adam,
-            ({"learning_rate": 0.01},),
-        ),
     ],
 )
 def test_sound_class_of_keras_passes(check, cls, arguments, tmp_path):
