@@ -15,6 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.models import build_ddpm
+from su_models.sampling import NoiseSchedule
+
 # XLA wherever the backend has it: Keras' "auto" is no jit on a CPU
 JIT = keras.config.backend() != "torch"
 
@@ -56,11 +59,30 @@ class Case:
     targets: bool = True
 
 
+_SMALL_DDPM = {
+    "image_shape": (8, 12, 2),
+    "widths": (4,),
+    "blocks": 1,
+    "num_steps": 12,
+    "groups": 2,
+    "dropout": 0.1,
+}
+
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
+        "ForwardDiffusion": Case(
+            lambda: {"schedule": NoiseSchedule.author(12), "seed": 5},
+            normal(4, 3, 5, 2),
+        ),
+        "NoisePredictionLoss": Case(
+            inputs=(normal(4, 3, 5, 2), normal(4, 3, 5, 2)[::-1].copy())
+        ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
+        ),
+        "TimestepEmbedding": Case(
+            {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")
         ),
     },
     "losses": {},
@@ -74,7 +96,21 @@ CASES = {
         ),
     },
     "regularizers": {},
-    "models": {},
+    "models": {
+        "build_ddpm": Case(
+            lambda: dict(_SMALL_DDPM),
+            (normal(3, 8, 12, 2), np.array([1, 12, 5], "int32")),
+        ),
+        "build_ddpm_trainer": Case(
+            lambda: {
+                "denoiser": build_ddpm(**_SMALL_DDPM),
+                "schedule": NoiseSchedule.author(12),
+                "seed": 5,
+            },
+            normal(3, 8, 12, 2),
+            targets=False,
+        ),
+    },
 }
 
 

@@ -1,5 +1,7 @@
 """DDPM: networks that predict the noise in an image, and their training."""
 
+import numbers
+
 import keras
 from keras import layers
 
@@ -79,7 +81,7 @@ def build_ddpm(
             that are None.
         image_shape: `(height, width, channels)`, sides of at least 8.
         widths: channels at each resolution, which halves from one to the
-            next; one number for `"dense"`.
+            next; for `"dense"` a list of one number.
         blocks: int >= 1. Residual blocks at each resolution. Default 2.
         variant: `"ho"` (default), `"su"` or `"dense"`.
         num_steps: int >= 1. T. Default 1000.
@@ -148,6 +150,10 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
         A `keras.Model` from images x_0 `(batch, ...)`, as a rule scaled to
         -1 ... 1, to the loss of each, `(batch,)`.
 
+    Raises:
+        ValueError: if the denoiser has a table of another number of steps
+            than the schedule, or predicts another shape than its input's.
+
     Example:
 
     >>> net = su_models.models.build_ddpm("digits")
@@ -155,6 +161,15 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
     >>> trainer = su_models.models.build_ddpm_trainer(net, schedule, seed=0)
     >>> trainer.compile("adam", jit_compile=True)
     """
+    for layer in _layers(denoiser):
+        table = isinstance(layer, TimestepEmbedding)
+        if table and layer.num_steps != schedule.num_steps:
+            raise ValueError(
+                "`denoiser` and `schedule` must have as many steps. Received: "
+                f"denoiser with num_steps={layer.num_steps}, "
+                f"schedule with num_steps={schedule.num_steps}"
+            )
+
     # === Layers ===
     diffuse = ForwardDiffusion(schedule, seed=seed, name="diffuse")
     loss = NoisePredictionLoss(name="loss")
@@ -163,6 +178,14 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
     image = keras.Input(denoiser.inputs[0].shape[1:], name="image")
     x, t, noise = diffuse(image)
     return keras.Model(image, loss(noise, denoiser([x, t])), name=name)
+
+
+def _layers(model):
+    """Yields the layers of a model, and of models inside it."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
 
 
 class _Denoiser:
@@ -397,6 +420,15 @@ def _initializer(scale):
     return keras.initializers.VarianceScaling(scale, "fan_avg", "uniform")
 
 
+def _are_counts(values):
+    """Whether these are several positive integers, at least one."""
+    return (
+        isinstance(values, (list, tuple))
+        and len(values) > 0
+        and all(isinstance(n, numbers.Integral) and n > 0 for n in values)
+    )
+
+
 def _check(config):
     """Refuses arguments that do not fit, before anything is built."""
 
@@ -408,18 +440,18 @@ def _check(config):
         config.setdefault(name, None)
     if config["variant"] not in _VARIANTS:
         refuse(f"`variant` must be one of {sorted(_VARIANTS)}.", "variant")
+    for name in ("blocks", "num_steps", "patch_size", "groups"):
+        if not _are_counts([config[name]]):
+            refuse(f"`{name}` must be a positive integer.", name)
     shape, widths = config["image_shape"], config["widths"]
-    if shape is None or len(shape) != 3 or min(shape[:2]) < 8 or shape[2] < 1:
+    if not _are_counts(shape) or len(shape) != 3 or min(shape[:2]) < 8:
         refuse(
             "`image_shape` must be (height, width, channels) with sides of "
             "at least 8.",
             "image_shape",
         )
-    if not widths or min(widths) < 1:
-        refuse("`widths` must be positive, at least one.", "widths")
-    for name in ("blocks", "num_steps", "patch_size", "groups"):
-        if config[name] != int(config[name]) or config[name] < 1:
-            refuse(f"`{name}` must be a positive integer.", name)
+    if not _are_counts(widths):
+        refuse("`widths` must be positive integers, at least one.", "widths")
     if not 0 <= config["dropout"] < 1:
         refuse("`dropout` must be in [0, 1).", "dropout")
     factor = config["patch_size"]

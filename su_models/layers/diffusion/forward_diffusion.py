@@ -44,6 +44,11 @@ class ForwardDiffusion(keras.layers.Layer):
         super().__init__(**kwargs)
         if isinstance(schedule, dict):
             schedule = keras.saving.deserialize_keras_object(schedule)
+        if not hasattr(schedule, "bar_alpha"):
+            raise ValueError(
+                "`schedule` must be a `su_models.sampling.NoiseSchedule`. "
+                f"Received: schedule={schedule!r}"
+            )
         self.schedule = schedule
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)

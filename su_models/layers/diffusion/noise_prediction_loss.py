@@ -33,6 +33,17 @@ class NoisePredictionLoss(keras.layers.Layer):
     [64.0, 64.0]
     """
 
+    def build(self, noise_shape, predicted_noise_shape):
+        if len(noise_shape) < 1 or tuple(noise_shape[1:]) != tuple(
+            predicted_noise_shape[1:]
+        ):
+            raise ValueError(
+                "`predicted_noise` must have the shape of `noise`, "
+                f"{tuple(noise_shape)}. Received: predicted_noise of shape "
+                f"{tuple(predicted_noise_shape)}"
+            )
+        self.built = True
+
     def call(self, noise, predicted_noise):
         delta = ops.cast(noise, "float32") - ops.cast(
             predicted_noise, "float32"

@@ -42,17 +42,18 @@ class TimestepEmbedding(keras.layers.Layer):
 
     def __init__(self, num_steps, dim, sinusoidal=False, **kwargs):
         super().__init__(**kwargs)
-        if num_steps < 1:
+        if num_steps != int(num_steps) or num_steps < 1:
             raise ValueError(
-                f"`num_steps` must be positive. Received: num_steps={num_steps}"
+                "`num_steps` must be a positive integer. "
+                f"Received: num_steps={num_steps}"
             )
-        if dim < 1 or (sinusoidal and dim % 2):
+        if dim != int(dim) or dim < 1 or (sinusoidal and dim % 2):
             raise ValueError(
-                "`dim` must be positive, and even for sinusoids. "
+                "`dim` must be a positive integer, and even for sinusoids. "
                 f"Received: dim={dim}"
             )
-        self.num_steps = num_steps
-        self.dim = dim
+        self.num_steps = int(num_steps)
+        self.dim = int(dim)
         self.sinusoidal = sinusoidal
 
     def build(self, input_shape):
@@ -65,7 +66,10 @@ class TimestepEmbedding(keras.layers.Layer):
         self.built = True
 
     def call(self, steps):
-        rows = ops.take(self.table, ops.cast(steps, "int32") - 1, axis=0)
+        # reshaped, for its gradient: the rows' own, on TensorFlow, lists a
+        # repeated step twice, and Adam squares before it sums
+        table = ops.reshape(self.table, (self.num_steps, self.dim))
+        rows = ops.take(table, ops.cast(steps, "int32") - 1, axis=0)
         return ops.cast(rows, self.compute_dtype)
 
     def _sinusoids(self, shape, dtype=None):
