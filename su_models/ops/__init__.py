@@ -11,6 +11,7 @@ from su_models.ops.compile import compiled, has_xla
 from su_models.ops.picture import image_grid
 from su_models.ops.random import SeedTensor, normal, seed_words
 from su_models.ops.recording_scope import RecordingScope
+from su_models.ops.split_model import split_model
 
 __all__ = [
     "RecordingScope",
@@ -22,6 +23,7 @@ __all__ = [
     "image_grid",
     "normal",
     "seed_words",
+    "split_model",
     "value_and_gradient",
     "value_and_variable_gradient",
     "variable_gradient",

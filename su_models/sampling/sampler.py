@@ -7,6 +7,7 @@ from keras import ops
 from su_models.ops.compile import compiled
 from su_models.ops.random import normal, seed_words
 from su_models.ops.sequential_map import sequential_map
+from su_models.ops.split_model import split_model
 
 
 class Sampler:
@@ -162,14 +163,17 @@ class Sampler:
         return self._programs[1]
 
     def _compile(self, denoiser):
+        before_loop, predict = _split(denoiser)
+
         def loop(x, seed, stream, start, stop):
             times = ops.convert_to_tensor(self.times, "int32")
             table = ops.convert_to_tensor(self.table, "float32")
+            rows = [times, *before_loop(times)]  # (n, ...): of each step
 
             def step(i, x):
-                t = ops.broadcast_to(ops.take(times, i), ops.shape(x)[:1])
+                inputs = [_repeat(ops.take(row, i, axis=0), x) for row in rows]
                 a, b, c = ops.unstack(ops.take(table, i, axis=0), 3)
-                x_next = a * x - b * _predict(denoiser, x, t)
+                x_next = a * x - b * _checked(predict(x, *inputs), x)
                 if self.is_random:
                     words = seed_words(seed, stream + i)
                     x_next += c * normal(ops.shape(x), words)
@@ -183,11 +187,38 @@ class Sampler:
 _MAX_SEED = 2**31
 
 
-def _predict(denoiser, x, t):
-    if isinstance(denoiser, keras.Model):
-        epsilon = denoiser([x, t], training=False)
-    else:
-        epsilon = denoiser(x, t)
+def _split(denoiser):
+    """Takes out of the loop what a network computes from the step alone.
+
+    That is the same for each image of a batch, and can be had for all steps
+    at once. In a network of dense layers it is a third of the work.
+
+    Returns:
+        Two functions: from all steps to a list of tensors `(n, ...)`; and
+        from x, t and those tensors' rows to the predicted noise.
+    """
+    if not isinstance(denoiser, keras.Model):
+        return lambda times: [], denoiser
+    inputs = getattr(denoiser, "inputs", None) or []
+    first, rest = split_model(denoiser, inputs[1:])
+
+    def before_loop(times):
+        if first is None:
+            return []
+        return keras.tree.flatten(first([times], training=False))
+
+    def predict(*inputs):
+        return rest([*inputs], training=False)
+
+    return before_loop, predict
+
+
+def _repeat(row, x):
+    """One row for each image: (...) becomes (b, ...)."""
+    return ops.broadcast_to(row, (ops.shape(x)[0], *row.shape))
+
+
+def _checked(epsilon, x):
     if tuple(epsilon.shape) != tuple(x.shape):
         raise ValueError(
             "The predicted noise must have the shape of its input, "

@@ -16,9 +16,10 @@ def small_denoiser():
     keras.utils.set_random_seed(1)
     x, t = keras.Input((4, 4, 1)), keras.Input((), dtype="int32")
     step = keras.layers.Embedding(13, 16)(t)
+    step = keras.layers.Dropout(0.5)(step)  # must be off while sampling
     y = keras.layers.Add()([keras.layers.Reshape((4, 4, 1))(step), x])
     y = keras.layers.Conv2D(1, 3, padding="same")(y)
-    y = keras.layers.Dropout(0.5)(y)  # must be off while sampling
+    y = keras.layers.Dropout(0.5)(y)  # and this
     return keras.Model([x, t], y)
 
 
@@ -36,6 +37,55 @@ def test_model_in_the_loop_equals_step_by_step():
         small_denoiser(),
         normal(3, 4, 4, 1),
     )
+    y = ops.convert_to_numpy(sampler(model, x))
+    np.testing.assert_allclose(y, numpy_loop(sampler, model, x), atol=1e-5)
+
+
+class Witness(keras.layers.Layer):
+    """Tells the shapes of what passes."""
+
+    def __init__(self, tell):
+        super().__init__()
+        self.tell = tell
+
+    def call(self, inputs):
+        self.tell(tuple(inputs.shape))
+        return inputs
+
+
+def test_what_needs_the_step_alone_is_computed_once():
+    x, t = keras.Input((4, 4, 1)), keras.Input((), dtype="int32")
+    of_step, of_image = [], []
+    step = Witness(of_step.append)(keras.layers.Embedding(13, 16)(t))
+    step = keras.layers.Reshape((4, 4, 1))(step)
+    y = keras.layers.Concatenate()([x, step])
+    y = Witness(of_image.append)(keras.layers.Conv2D(1, 3, padding="same")(y))
+    model, sampler, x = (
+        keras.Model([x, t], y),
+        DDIM(SCHEDULE),
+        normal(3, 4, 4, 1),
+    )
+    y = ops.convert_to_numpy(sampler(model, x))
+    # for all 12 steps at once, not in each for the 3 images
+    assert (12, 16) in of_step and (3, 16) not in of_step
+    assert (3, 4, 4, 1) in of_image
+    np.testing.assert_allclose(y, numpy_loop(sampler, model, x), atol=1e-5)
+
+
+class Subclassed(keras.Model):
+    """No graph to look into."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = keras.layers.Embedding(13, 1)
+
+    def call(self, inputs):
+        x, t = inputs
+        return x * self.gain(t)
+
+
+def test_subclassed_model_in_the_loop():
+    sampler, model, x = DDIM(SCHEDULE, stride=2), Subclassed(), normal(3, 4)
     y = ops.convert_to_numpy(sampler(model, x))
     np.testing.assert_allclose(y, numpy_loop(sampler, model, x), atol=1e-5)
 
