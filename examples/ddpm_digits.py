@@ -13,7 +13,18 @@ held out. Trained with Lookahead(Adam), sampled by DDIM in 50 steps.
 python examples/ddpm_digits.py            (as `make demo` does)
 python examples/ddpm_digits.py --smoke    (a few steps, to see it run)
 
-MEASURED
+Measured on 2026-11-20 by the first command, seed 0, on a shared 2-core Xeon
+(AVX-512), TensorFlow 2.21, while other work ran beside it: 206 s of training,
+221 s in all. Of 1000 samples, beside the target:
+
+    share of confident samples / of real digits   0.857   at least 0.8
+    smallest and largest share of a class   7.9 %, 12.6 %   4 % to 18 %
+    Fréchet distance / of two real halves   1.995   at most 2.5
+    nearest training digit / of held-out digits   1.072   at least 0.8
+    accuracy of the judge on held-out digits   0.993   at least 0.97
+
+With one network, more fresh noise makes the single digit better and the whole
+less like the data: η = 1 gave 0.96 and 2.8 where η = 0 gave 0.90 and 1.9.
 """
 
 import argparse

@@ -8,7 +8,14 @@ Data: MNIST, 60 000 images, under $SU_MODELS_DATA/mnist or downloaded.
 python examples/ddpm_mnist.py
 python examples/ddpm_mnist.py --smoke    (a few steps on a few images)
 
-MEASURED
+Measured on 2026-11-20 and 21 by the first command, seed 0, on a shared 2-core
+Xeon (AVX-512), TensorFlow 2.21, while other work ran beside it: 1431 s for
+2000 steps, which is two passes over the data. That is too little: the samples
+are strokes, and few are digits. The judge (91.0 % right on test images) is sure
+of 3.4 % of the samples and of 59.7 % of real digits; its classes have 0.8 % to
+23.6 % of the samples. Without fresh noise (η = 0) it is sure of 16.6 %, but a
+good part of the samples stays noise. For digits, train longer: `su-models
+train ddpm-mnist --steps 20000`, which was not run.
 """
 
 import argparse
@@ -39,7 +46,7 @@ def judge(samples, train, test):
     sample. Returns its accuracy, the shares it is sure of, and the smallest
     and the largest share of a class among the samples.
     """
-    classifier = LogisticRegression(C=0.01, max_iter=200)
+    classifier = LogisticRegression(C=0.01, max_iter=1000)
     classifier.fit(flat(train["x"][:10_000]), train["y"][:10_000])
     made = classifier.predict_proba(samples.reshape(len(samples), -1))
     real = classifier.predict_proba(flat(test["x"]))
