@@ -11,7 +11,7 @@ from keras import ops
 from matplotlib import image as image_files
 from matplotlib.figure import Figure
 
-from su_models.data import load
+from su_models.data.registry import load
 from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
 from su_models.ops.compile import has_xla
 from su_models.ops.picture import image_grid
