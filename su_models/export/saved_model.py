@@ -73,14 +73,27 @@ def export_saved_model(model, path, endpoints=None):
     }
     with _replaced(path) as written:
         archive = keras.export.ExportArchive()
-        # with gradients, loading warns that they are of no use
-        options = {"jax2tf_kwargs": {"with_gradient": False}}
-        if not runs_on("jax"):
-            options = {}
-        archive.track_and_add_endpoint("serve", model, signature, **options)
+        archive.track(model)
+        options = {}
+        if runs_on("tensorflow"):
+            _keep_one_copy(archive, model)
+        if runs_on("jax"):
+            # with gradients, loading warns that they are of no use
+            options = {"jax2tf_kwargs": {"with_gradient": False}}
+        archive.add_endpoint("serve", model.__call__, signature, **options)
         for name, (fn, signature) in functions.items():
             archive.add_endpoint(name, fn, signature)
         archive.write_out(str(written), verbose=False)
+
+
+def _keep_one_copy(archive, model):
+    """Lists TensorFlow's variables, which the functions use, not Keras'.
+
+    Of both, Keras 3.15 would write and load each weight twice.
+    """
+    for kind in ("variables", "trainable_variables", "non_trainable_variables"):
+        variables = [v.value for v in getattr(model, kind)]
+        archive.add_variable_collection(kind, variables)
 
 
 def _model_signature(model):

@@ -131,6 +131,34 @@ def test_model_trains_on_as_if_it_had_not_been_exported(tmp_path):
 
 
 @exports
+def test_each_weight_is_stored_once(tmp_path):
+    import tensorflow as tf
+
+    model = denoiser()
+    export_saved_model(model, tmp_path / "saved")
+    stored = tf.train.list_variables(tmp_path / "saved/variables/variables")
+    shapes = sorted(shape for name, shape in stored if shape)
+    assert shapes == sorted([*w.shape] for w in model.weights)
+    artifact = load(tmp_path / "saved")
+    for kind in "variables", "trainable_variables", "non_trainable_variables":
+        found, expected = getattr(artifact, kind), getattr(model, kind)
+        assert len(found) == len(expected)
+        for v in expected:
+            assert any(np.array_equal(to_numpy(v), w) for w in found)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="strings: TensorFlow only")
+def test_tables_of_preprocessing_go_along(tmp_path):
+    import tensorflow as tf
+
+    lookup = keras.layers.StringLookup(vocabulary=["a", "b"])
+    inputs = keras.Input((), dtype="string")
+    export_saved_model(keras.Model(inputs, lookup(inputs)), tmp_path / "saved")
+    artifact = load(tmp_path / "saved")
+    assert artifact.serve(tf.constant(["b", "x"])).numpy().tolist() == [2, 0]
+
+
+@exports
 def test_nothing_is_printed(tmp_path, capfd):
     export_saved_model(linear(), tmp_path / "saved")
     assert capfd.readouterr() == ("", "")
