@@ -12,9 +12,10 @@ BACKEND ?= tensorflow
 BACKENDS ?= tensorflow jax torch
 export PYTHON VENV TORCH
 
-PY := $(abspath $(VENV))/bin/python
+# either may hold spaces, which make's own functions on paths do not stand
+PY := "$(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin/python"
 HAVE := tools/environment.sh
-QUIET := $(abspath tools/quiet.sh)
+QUIET := tools/quiet.sh
 
 # the extra that each backend comes with; TensorFlow comes with the library
 extras = test $(filter-out tensorflow,$(1))
@@ -68,7 +69,7 @@ examples-smoke: ## each example for some steps, in a temporary folder
 bench: ## the benchmarks, beside their peers in the same run
 	@$(HAVE) test jax torch parity
 	@for benchmark in benchmarks/*.py; do \
-		echo "== $$benchmark"; $(QUIET) $(PY) $$benchmark || exit 1; \
+		echo "== $$benchmark"; $(QUIET) $(PY) "$$benchmark" || exit 1; \
 	done
 
 .PHONY: lint
