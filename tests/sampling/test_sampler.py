@@ -147,6 +147,51 @@ def test_samples_start_from_standard_normal_noise():
     assert abs(x.mean()) < 0.02 and abs(x.std() - 1) < 0.02
 
 
+class Silent:
+    """Predicts no noise: x_0 is a known sum of x_T and the fresh noises."""
+
+    inputs = (keras.Input((1024,)), keras.Input((), dtype="int32"))
+
+    def __call__(self, x, t):
+        return ops.zeros_like(x)
+
+
+def drawn_noise(sampler):
+    """x_T and the fresh part of x_0 of two batches, each of one entry a row.
+
+    DDIM without fresh noise scales x_T by the same factor, 1/ᾱ_T.
+    """
+    arguments = {"num_samples": 128, "seed": 4, "batch_size": 64}
+    x = sampler.sample(Silent(), **arguments).reshape(2, -1)
+    x_t = DDIM(SCHEDULE).sample(Silent(), **arguments).reshape(2, -1)
+    return x_t * SCHEDULE.bar_alpha[-1], x - x_t
+
+
+@pytest.mark.parametrize("sampler", [DDPM(SCHEDULE), DDIM(SCHEDULE, eta=1.0)])
+def test_variance_is_the_sum_of_squares_of_independent_noises(sampler):
+    a, _, c = sampler.table.T
+    later = np.append(np.cumprod(a[:0:-1])[::-1], 1.0)  # a of later steps
+    x_t, fresh = drawn_noise(sampler)
+    for got, variance in (
+        (x_t, 1.0),
+        (fresh, ((later * c) ** 2).sum()),
+        (
+            x_t / SCHEDULE.bar_alpha[-1] + fresh,
+            a.prod() ** 2 + ((later * c) ** 2).sum(),
+        ),
+    ):
+        tolerance = 5 * np.sqrt(2 / got.size)
+        np.testing.assert_allclose(got.var(), variance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("sampler", [DDPM(SCHEDULE), DDIM(SCHEDULE, eta=1.0)])
+def test_batches_share_neither_start_nor_fresh_noise(sampler):
+    rows = np.concatenate(drawn_noise(sampler))  # x_T, x_T, fresh, fresh
+    correlation = np.corrcoef(rows)
+    tolerance = 5 / np.sqrt(rows.shape[1])
+    np.testing.assert_allclose(correlation, np.eye(4), atol=tolerance)
+
+
 @pytest.mark.parametrize(
     "noise, match",
     [
