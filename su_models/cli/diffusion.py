@@ -46,7 +46,7 @@ def train(
     ],
     output: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Folder of the run.  [default: runs/NAME]"),
+        typer.Option(help="Folder of the run.", show_default="runs/NAME"),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps, if not the usual number.")
@@ -69,9 +69,10 @@ def train(
         raise Unknown(f"unknown run `{name}`. Did you mean {guess}?")
     config = dataclasses.replace(runs[name], seed=seed)
     if steps is not None:
-        epoch = min(steps, config.steps_per_epoch)
+        longest = min(steps, config.steps_per_epoch)
+        fitting = (n for n in range(longest, 0, -1) if steps % n == 0)
         config = dataclasses.replace(
-            config, steps=steps // max(epoch, 1) * epoch, steps_per_epoch=epoch
+            config, steps=steps, steps_per_epoch=next(fitting, 1)
         )
     folder = output or pathlib.Path("runs") / name
     try:
@@ -80,7 +81,7 @@ def train(
         typer.echo("\nInterrupted. The same command goes on from here.")
         raise typer.Exit(130) from None
     image_diffusion.draw_training(folder)
-    config.draw(network, folder / "samples.png", seed=seed)
+    config.draw(network, folder / "samples.png")
     for file in sorted(folder.iterdir()):
         typer.echo(file)
 
@@ -92,8 +93,8 @@ def sample(
     output: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="A .png picture, or a .npy array of floats in -1 ... 1."
-            "  [default: RUN/samples-SEED.png]"
+            help="A .png picture, or a .npy array of floats in -1 ... 1.",
+            show_default="RUN/samples-SEED.png",
         ),
     ] = None,
 ):
@@ -135,7 +136,7 @@ def export(
     run: Run,
     output: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Where to.  [default: RUN/saved_model]"),
+        typer.Option(help="Where to.", show_default="RUN/saved_model"),
     ] = None,
 ):
     """Export a trained diffusion as a SavedModel that draws by itself.

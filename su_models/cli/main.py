@@ -60,7 +60,12 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:  # `su-models list | head`
             raise
-        except (ValueError, OSError, NotImplementedError) as error:
+        except (
+            ValueError,
+            OSError,
+            NotImplementedError,
+            FloatingPointError,
+        ) as error:
             if ctx.params.get("traceback"):
                 raise
             line = " ".join(str(error).split())

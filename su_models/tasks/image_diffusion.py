@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import time
 import zipfile
 
 import keras
@@ -11,7 +12,7 @@ from keras import ops
 from matplotlib import image as image_files
 from matplotlib.figure import Figure
 
-from su_models.data.registry import load
+from su_models.data.registry import load, names
 from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
 from su_models.ops.compile import has_xla
 from su_models.ops.picture import image_grid
@@ -72,18 +73,29 @@ class ImageDiffusion:
     seed: int = 0
 
     def __post_init__(self):
-        for name in ("steps", "batch_size", "steps_per_epoch"):
+        for name in ("steps", "batch_size", "steps_per_epoch", "num_steps"):
             value = getattr(self, name)
-            if value != int(value) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. "
-                    f"Received: {name}={value}"
-                )
+            if not isinstance(value, int) or value < 1:
+                self._refuse(f"`{name}` must be a positive integer.", name)
         if self.steps % self.steps_per_epoch:
-            raise ValueError(
-                "`steps_per_epoch` must divide `steps`. Received: "
-                f"steps={self.steps}, steps_per_epoch={self.steps_per_epoch}"
+            self._refuse(
+                "`steps_per_epoch` must divide `steps`.",
+                "steps",
+                "steps_per_epoch",
             )
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
+            self._refuse("`seed` must be an integer in [0, 2**31).", "seed")
+        if not 0 < self.learning_rate < np.inf:
+            self._refuse("`learning_rate` must be positive.", "learning_rate")
+        if not 0 <= self.ema_momentum < 1:
+            self._refuse("`ema_momentum` must be in [0, 1).", "ema_momentum")
+        if self.data not in names():
+            self._refuse(f"`data` must be one of {names()}.", "data")
+        _ = self.sampler  # refuses what it does not take
+
+    def _refuse(self, problem, *fields):
+        received = ", ".join(f"{f}={getattr(self, f)!r}" for f in fields)
+        raise ValueError(f"{problem} Received: {received}")
 
     @property
     def schedule(self):
@@ -115,24 +127,22 @@ class ImageDiffusion:
             is done is loaded, not trained again.
 
         Raises:
-            ValueError: if the folder holds another run, or an image has
-                entries that are not finite.
+            ValueError: if the folder holds another run, or the images do not
+                fit the network, are not finite or not scaled.
             OSError: if the folder cannot be written.
                 Both before training.
             FloatingPointError: if the loss is no longer finite.
         """
         folder = pathlib.Path(folder)
-        self._claim(folder)
         if (folder / "model.keras").exists():
+            self._check_settings(folder)
             return load_network(folder)
         images = self.images() if images is None else np.asarray(images)
-        bad = images.size - np.isfinite(images).sum()
-        if bad:
-            raise ValueError(
-                "The images must be finite. Received: "
-                f"{bad} of {images.size} entries are NaN or infinite"
-            )
-        network = self._fit(images, folder, progress)
+        keras.utils.set_random_seed(self.seed)
+        network = self._network()
+        _check_images(images, network.input_shape[0][1:])
+        self._claim(folder)
+        self._fit(network, images, folder, progress)
         with replacing(folder / "model.keras") as new:
             network.save(new)
         (folder / "backup.weights.h5").unlink(missing_ok=True)
@@ -174,35 +184,35 @@ class ImageDiffusion:
         picture = side_by_side(made, self.images()[: columns**2], columns)
         save_picture(picture, path)
 
-    def _claim(self, folder):
-        """Makes the folder this run's, or says why it cannot be."""
-        folder.mkdir(parents=True, exist_ok=True)
-        path, config = folder / "config.json", dataclasses.asdict(self)
-        if path.exists() and read_config(folder) != self:
+    def _check_settings(self, folder):
+        if (folder / "config.json").exists() and read_config(folder) != self:
             raise ValueError(
                 "The folder holds a run with other settings; delete it or "
                 f"choose another. Received: folder={folder}"
             )
-        with replacing(path) as new:
-            new.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
-    def _fit(self, images, folder, progress):
-        # === Model ===
-        keras.utils.set_random_seed(self.seed)
-        network = build_ddpm(
+    def _claim(self, folder):
+        """Makes the folder this run's, or says why it cannot be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "history.csv").exists():  # else nothing has begun
+            self._check_settings(folder)
+        with replacing(folder / "config.json") as new:
+            config = json.dumps(dataclasses.asdict(self), indent=2)
+            new.write_text(config + "\n", "utf-8")
+
+    def _network(self):
+        return build_ddpm(
             self.preset,
             blocks=self.blocks,
             num_steps=self.num_steps,
             dropout=self.dropout,
         )
+
+    def _fit(self, network, images, folder, progress):
         trainer = build_ddpm_trainer(network, self.schedule, seed=self.seed)
         trainer.compile(self._optimizer(), jit_compile=has_xla())
-
-        # === What happened before ===
         backup = Backup(folder / "backup.weights.h5")
-        epoch = backup.restore(trainer, self.steps_per_epoch)
-
-        # === Training ===
+        epoch = backup.restore(trainer)
         batches = Minibatches(
             images, self.batch_size, self.steps_per_epoch, self.seed
         )
@@ -210,7 +220,7 @@ class ImageDiffusion:
         callbacks = [
             batches.follow,
             keras.callbacks.TerminateOnNaN(),
-            _loss_log(folder / "history.csv", fresh=epoch == 0),
+            _loss_log(folder / "history.csv", backup, fresh=epoch == 0),
             bar,
             backup,
         ]
@@ -223,13 +233,15 @@ class ImageDiffusion:
                 shuffle=False,  # `batches` are; Keras would by a global seed
                 verbose=0,
             )
-        if trainer.stop_training:
+        values = (ops.convert_to_numpy(w) for w in network.weights)
+        if trainer.stop_training or not all(
+            np.isfinite(value).all() for value in values
+        ):
             raise FloatingPointError(
-                "The loss became NaN or infinite; nothing was saved. A lower "
-                "learning rate or another precision may help. "
+                "The loss became NaN or infinite; no network was saved. "
+                "Delete the folder and try a lower learning rate. "
                 f"Received: learning_rate={self.learning_rate}"
             )
-        return network
 
     def _optimizer(self):
         warmup = min(500, self.steps // 10)
@@ -255,21 +267,42 @@ RUNS = {
         batch_size=64,
         steps_per_epoch=100,
         learning_rate=1e-3,
-        eta=1.0,  # fresh noise mends what so short a training gets wrong
+        eta=1.0,  # without fresh noise many samples stay noise
     ),
 }
 
 
-def _loss_log(path, fresh):
+def _loss_log(path, backup, fresh):
     """Returns a callback that appends the loss of each epoch, and closes."""
     if fresh:
-        path.write_text("epoch,loss\n", "utf-8")
+        path.write_text("epoch,loss,seconds\n", "utf-8")
 
     def append(epoch, logs):
+        seconds = time.monotonic() - backup.begun
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"{epoch},{logs['loss']:.6g}\n")
+            file.write(f"{epoch},{logs['loss']:.6g},{seconds:.1f}\n")
 
     return keras.callbacks.LambdaCallback(on_epoch_end=append)
+
+
+def _check_images(images, shape):
+    """Refuses what cannot be trained on, before anything is written."""
+    if images.ndim != 4 or not len(images) or images.shape[1:] != shape:
+        raise ValueError(
+            f"The images must be (n, {', '.join(map(str, shape))}), at least "
+            f"one. Received: shape={images.shape}"
+        )
+    bad = images.size - np.isfinite(images).sum()
+    if bad:
+        raise ValueError(
+            "The images must be finite. Received: "
+            f"{bad} of {images.size} entries are NaN or infinite"
+        )
+    if images.dtype.kind != "f" or np.abs(images).max() > 1.5:
+        raise ValueError(
+            "The images must be floats scaled to -1 ... 1. Received: "
+            f"dtype={images.dtype}, largest={np.abs(images).max()}"
+        )
 
 
 def scaled(images):
@@ -297,16 +330,24 @@ def save_picture(picture, path):
         image_files.imsave(new, pixels, format="png")
 
 
+def history(folder):
+    """Returns epoch, loss and seconds of a run's epochs, arrays."""
+    path = pathlib.Path(folder) / "history.csv"
+    rows = np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True))
+    # an epoch that was cut off after it was logged stands there twice
+    _, last = np.unique(rows["epoch"][::-1], return_index=True)
+    rows = rows[::-1][last]
+    return rows["epoch"], rows["loss"], rows["seconds"]
+
+
 def draw_training(folder):
     """Draws `training.png`, the loss of each epoch, from `history.csv`."""
     folder = pathlib.Path(folder)
-    rows = np.genfromtxt(folder / "history.csv", delimiter=",", names=True)
-    # an epoch that was cut off after it was logged stands there twice
-    loss = dict(zip(rows["epoch"], rows["loss"], strict=True))
-    epochs = read_config(folder).steps_per_epoch * (np.array([*loss]) + 1)
+    epochs, losses, _ = history(folder)
+    steps = read_config(folder).steps_per_epoch * (epochs + 1)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(epochs, [*loss.values()], marker=".")
+    axes.plot(steps, losses, marker=".")
     axes.set(
         xlabel="step",
         ylabel="loss: ‖ε - ε_θ‖², summed over an image",

@@ -44,7 +44,7 @@ def test_steps_shorten_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(ImageDiffusion, "train", lambda c, f: seen.append(c))
     monkeypatch.setattr(image_diffusion, "draw_training", lambda f: None)
     monkeypatch.setattr(ImageDiffusion, "draw", lambda *a, **k: None)
-    for steps in (400, 50, 450):
+    for steps in (400, 50, 450, 201):
         (tmp_path / "run").mkdir(exist_ok=True)
         result = run(
             "train", "ddpm-digits", "--steps", steps, "--output", tmp_path
@@ -53,7 +53,8 @@ def test_steps_shorten_the_training(tmp_path, monkeypatch):
     assert [(c.steps, c.steps_per_epoch) for c in seen] == [
         (400, 200),
         (50, 50),
-        (400, 200),
+        (450, 150),
+        (201, 67),
     ]
 
 
@@ -124,3 +125,30 @@ def test_damaged_networks_are_refused(trained, tmp_path):
     (tmp_path / "model.keras").write_bytes(b"PK broken")
     result = run("sample", tmp_path)
     assert result.exit_code == 1 and "damaged. Received: " in result.stderr
+
+
+def test_a_training_of_one_epoch_is_drawn_too(tmp_path, monkeypatch):
+    runs = {"ddpm-digits": ImageDiffusion(**TINY)}
+    monkeypatch.setattr(image_diffusion, "RUNS", runs)
+    command = "train", "ddpm-digits", "--steps", 1, "--output", tmp_path
+    for _ in range(2):  # the second finds it done
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "training.png").exists()
+
+
+def test_help_names_the_default_places():
+    for command, place in (
+        ("train", "runs/NAME"),
+        ("sample", "samples-SEED.png"),
+        ("export", "saved_model"),
+    ):
+        assert place in run(command, "--help").output
+
+
+def test_divergence_is_one_readable_line(tmp_path, monkeypatch):
+    runs = {"ddpm-digits": ImageDiffusion(**TINY, learning_rate=1e36)}
+    monkeypatch.setattr(image_diffusion, "RUNS", runs)
+    result = run("train", "ddpm-digits", "--output", tmp_path)
+    assert result.exit_code == 1
+    assert "Received: learning_rate=1e+36" in result.stderr

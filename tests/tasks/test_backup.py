@@ -28,7 +28,7 @@ def fit(model, callbacks, **kwargs):
 
 def test_without_a_file_training_starts_at_the_beginning(tmp_path):
     backup = Backup(tmp_path / "backup.weights.h5")
-    assert backup.restore(compiled_model(), 2) == 0
+    assert backup.restore(compiled_model()) == 0
 
 
 def test_weights_optimizer_and_random_states_come_back_exactly(tmp_path):
@@ -36,7 +36,7 @@ def test_weights_optimizer_and_random_states_come_back_exactly(tmp_path):
     model = compiled_model()
     fit(model, [Backup(path)], epochs=3)
     again = compiled_model()
-    assert Backup(path).restore(again, steps_per_epoch=2) == 3
+    assert Backup(path).restore(again) == 3
     fit(model, [], initial_epoch=3, epochs=5)
     fit(again, [], initial_epoch=3, epochs=5)
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
@@ -52,4 +52,25 @@ def test_damaged_or_foreign_backups_are_refused(tmp_path, damage):
         path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"")
     model = compiled_model(width=5 if damage == "foreign" else 3)
     with pytest.raises(ValueError, match="Received: .*backup.weights.h5"):
-        Backup(path).restore(model, 2)
+        Backup(path).restore(model)
+
+
+def test_a_loss_that_is_not_finite_is_not_backed_up(tmp_path):
+    path = tmp_path / "backup.weights.h5"
+    backup = Backup(path)
+    backup.set_model(compiled_model())
+    backup.on_train_begin()
+    for loss in (float("nan"), float("inf")):
+        backup.on_epoch_end(0, {"loss": loss})
+    assert not path.exists()
+
+
+def test_seconds_add_up_over_interruptions(tmp_path):
+    path = tmp_path / "backup.weights.h5"
+    first = Backup(path)
+    fit(compiled_model(), [first], epochs=1)
+    again, model = Backup(path), compiled_model()
+    again.restore(model)
+    assert again.seconds == first.seconds > 0
+    fit(model, [again], initial_epoch=1, epochs=2)
+    assert again.seconds > first.seconds

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib import image as image_files
 
+from su_models.optimizers import Lookahead
 from su_models.tasks import image_diffusion
 from su_models.tasks.image_diffusion import ImageDiffusion
 
@@ -69,7 +70,11 @@ def test_same_seed_same_weights(run, tmp_path):
 def test_interrupted_training_goes_on_to_the_same_weights(
     run, tmp_path, stop, monkeypatch
 ):
-    fit = keras.Model.fit
+    fit, begun = keras.Model.fit, []
+
+    def recorded(self, *args, initial_epoch, **kwargs):
+        begun.append(initial_epoch)
+        return fit(self, *args, initial_epoch=initial_epoch, **kwargs)
 
     def interrupted(self, *args, callbacks, **kwargs):
         steps = itertools.count(1)
@@ -85,15 +90,24 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     with pytest.raises(KeyboardInterrupt):
         tiny().train(tmp_path, progress=False)
     assert not (tmp_path / "model.keras").exists()
-    monkeypatch.undo()
+    monkeypatch.setattr(keras.Model, "fit", recorded)
     assert_equal(tiny().train(tmp_path, progress=False), run[1])
-    image_diffusion.draw_training(tmp_path)
+    assert begun == [(stop - 1) // 2]  # not from the start
+    epochs, _, seconds = image_diffusion.history(tmp_path)
+    assert epochs.tolist() == [0, 1, 2] and (np.diff(seconds) > 0).all()
 
 
 KILLED = """
-import sys
+import sys, keras
 from su_models.tasks.image_diffusion import ImageDiffusion
-config = ImageDiffusion(steps=400, steps_per_epoch=20, batch_size=16)
+fit = keras.Model.fit
+def recorded(self, *args, initial_epoch, **kwargs):
+    print("began with epoch", initial_epoch)
+    return fit(self, *args, initial_epoch=initial_epoch, **kwargs)
+keras.Model.fit = recorded
+config = ImageDiffusion(
+    steps=600, steps_per_epoch=20, batch_size=16, blocks=1
+)
 config.train(sys.argv[1], progress=False)
 """
 
@@ -102,19 +116,24 @@ config.train(sys.argv[1], progress=False)
 def test_training_survives_kill_9(tmp_path):
     def start(name):
         command = [sys.executable, "-W", "ignore", "-c", KILLED]
-        return subprocess.Popen([*command, str(tmp_path / name)])
+        command.append(str(tmp_path / name))
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     killed = start("killed")
     backup = tmp_path / "killed" / "backup.weights.h5"
     while not backup.exists():
         assert killed.poll() is None, "ended before it could be killed"
         time.sleep(0.05)
-    time.sleep(0.7)  # somewhere within an epoch, or within a backup
+    time.sleep(0.2)  # somewhere within an epoch, or within a backup
     killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model.keras").exists()
-    assert start("killed").wait() == 0
-    assert start("whole").wait() == 0
+    for name, resumed in ("killed", True), ("whole", False):
+        process = start(name)
+        said = process.communicate()[0]
+        assert process.returncode == 0
+        assert ("began with epoch 0" not in said) == resumed
     a, b = (
         image_diffusion.load_network(tmp_path / name)
         for name in ("killed", "whole")
@@ -180,7 +199,11 @@ def test_another_run_in_the_folder_is_refused(run):
 def test_a_loss_that_is_not_finite_saves_nothing(tmp_path):
     with pytest.raises(FloatingPointError, match="Received: learning_rate"):
         tiny(learning_rate=1e36).train(tmp_path, progress=False)
-    assert not (tmp_path / "model.keras").exists()
+    # nor does a second try take it for done
+    with pytest.raises(FloatingPointError, match="Received: learning_rate"):
+        tiny(learning_rate=1e36).train(tmp_path, progress=False)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert "model.keras" not in names and "backup.weights.h5" not in names
 
 
 @pytest.mark.parametrize("damage", ["cut", "text"])
@@ -207,6 +230,76 @@ def test_untrained_runs_and_strange_folders_are_refused(tmp_path):
 def test_bad_numbers_are_refused(name):
     with pytest.raises(ValueError, match=f"Received: {name}=0"):
         tiny(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("seed", -1),
+        ("seed", 2**31),
+        ("steps", 4.0),
+        ("learning_rate", -1.0),
+        ("learning_rate", float("nan")),
+        ("ema_momentum", 1.0),
+        ("data", "minst"),
+        ("eta", -1.0),
+        ("stride", 0),
+        ("spacing", "x"),
+    ],
+)
+def test_bad_settings_are_refused_at_once(field, value):
+    with pytest.raises(ValueError, match=f"Received: .*{field}="):
+        tiny(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "more", [{"preset": "x"}, {"dropout": 2.0}, {"blocks": 0}]
+)
+def test_settings_the_network_refuses_leave_nothing(tmp_path, more):
+    with pytest.raises(ValueError, match="Received: "):
+        tiny(**more).train(tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "images, match",
+    [
+        (np.zeros((4, 9, 9, 1), "float32"), r"Received: shape=\(4, 9, 9, 1\)"),
+        (np.zeros((0, 8, 8, 1), "float32"), r"Received: shape=\(0, 8, 8, 1\)"),
+        (np.zeros((4, 8, 8, 1), "uint8"), "Received: dtype=uint8"),
+        (np.full((4, 8, 8, 1), 255.0), "largest=255"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(tmp_path, images, match):
+    with pytest.raises(ValueError, match=match):
+        tiny().train(tmp_path, images, progress=False)
+
+
+def test_trained_with_lookahead_around_an_averaging_adam():
+    config = tiny(steps=100, steps_per_epoch=100, ema_momentum=0.9)
+    optimizer = config._optimizer()
+    adam = optimizer.inner_optimizer
+    assert isinstance(optimizer, Lookahead) and optimizer.sync_period == 5
+    assert adam.use_ema and adam.ema_momentum == 0.9
+    rate = adam._learning_rate
+    rates = [float(keras.ops.convert_to_numpy(rate(n))) for n in (0, 10, 100)]
+    np.testing.assert_allclose(rates, [0, 2e-3, 4e-5], rtol=1e-3, atol=1e-9)
+
+
+def test_sampler_and_network_are_as_set():
+    config = tiny(stride=100, eta=0.5, spacing="leading", dropout=0.25)
+    sampler = config.sampler
+    assert (sampler.stride, sampler.eta) == (100, 0.5)
+    assert sampler.spacing == "leading" and sampler.is_random
+    layers = [type(layer).__name__ for layer in config._network().layers]
+    assert layers.count("Dropout") == 1  # one block
+
+
+def test_the_network_that_is_left_is_the_average(tmp_path):
+    averaged = tiny(ema_momentum=0.999).train(tmp_path / "a", progress=False)
+    last = tiny(ema_momentum=0.0).train(tmp_path / "b", progress=False)
+    moved = zip(weights(averaged), weights(last), strict=True)
+    assert any(np.abs(a - b).max() > 1e-6 for a, b in moved)
 
 
 def test_epochs_must_fill_the_training():
