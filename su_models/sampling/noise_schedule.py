@@ -22,7 +22,8 @@ class NoiseSchedule:
     square of this ᾱ_t.
 
     Args:
-        alphas: T numbers in (0, 1]: α_1, ..., α_T.
+        alphas: T numbers in (0, 1): α_1, ..., α_T. Not 1: a first step
+            without noise has β̄_1 = 0, by which samplers divide.
 
     Attributes:
         num_steps: int. T.
@@ -30,7 +31,7 @@ class NoiseSchedule:
             belongs to step t; entry 0 is the clean data: 1, 0, 1, 0.
 
     Raises:
-        ValueError: if `alphas` is empty, not finite or outside (0, 1].
+        ValueError: if `alphas` is empty, not finite or outside (0, 1).
 
     Example:
 
@@ -46,9 +47,9 @@ class NoiseSchedule:
                 "`alphas` must be a sequence of at least one number. "
                 f"Received: shape={alphas.shape}"
             )
-        if not ((alphas > 0) & (alphas <= 1)).all():
+        if not ((alphas > 0) & (alphas < 1)).all():
             raise ValueError(
-                "Each of `alphas` must be in (0, 1]. "
+                "Each of `alphas` must be in (0, 1), both excluded. "
                 f"Received: min={alphas.min()}, max={alphas.max()}"
             )
         self.num_steps = len(alphas)
@@ -77,9 +78,9 @@ class NoiseSchedule:
     def from_betas(cls, betas):
         """From the paper's betas, the variances β_t² of the T steps."""
         betas = np.asarray(betas, "float64")
-        if not ((betas >= 0) & (betas < 1)).all():
+        if not ((betas > 0) & (betas < 1)).all():
             raise ValueError(
-                "Each of `betas` must be in [0, 1). "
+                "Each of `betas` must be in (0, 1), both excluded. "
                 f"Received: min={betas.min()}, max={betas.max()}"
             )
         return cls(np.sqrt(1 - betas))

@@ -71,14 +71,24 @@ def test_bad_numbers_of_steps_are_refused(num_steps):
 
 
 @pytest.mark.parametrize(
-    "alphas", [[], [[0.5]], [0.5, 0.0], [0.5, 1.5], [0.5, float("nan")]]
+    "alphas",
+    [
+        [],
+        [[0.5]],
+        [0.5, 0.0],
+        [1.0, 0.5],  # β̄_1 = 0
+        [0.5, 1.5],
+        [0.5, float("nan")],
+    ],
 )
 def test_bad_alphas_are_refused(alphas):
     with pytest.raises(ValueError, match="`?alphas`.*Received: "):
         NoiseSchedule(alphas)
 
 
-@pytest.mark.parametrize("betas", [[-0.1], [1.0], [float("nan")], []])
+@pytest.mark.parametrize(
+    "betas", [[-0.1], [0.0, 0.5], [1e-20, 0.5], [1.0], [float("nan")], []]
+)
 def test_bad_betas_are_refused(betas):
     with pytest.raises(ValueError, match="`(betas|alphas)`.*Received: "):
         NoiseSchedule.from_betas(betas)
