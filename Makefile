@@ -91,7 +91,8 @@ articles: ## write ARTICLES.md anew, from the docstrings
 
 .PHONY: clean
 clean: ## remove the environment and what tools leave; runs/ stays
-	@if [ -e "$(VENV)/.su_models" ]; then rm -rf "$(VENV)"; fi
+	@if [ -f "$(VENV)/.su_models/made-here" ]; then rm -rf "$(VENV)"; \
+	elif [ -e "$(VENV)" ]; then echo "$(VENV) was not made here: it stays."; fi
 	@rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	@find su_models tests tools examples benchmarks -name __pycache__ \
 		-prune -exec rm -rf {} + 2>/dev/null || true

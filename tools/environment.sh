@@ -12,7 +12,8 @@ cd "$(dirname "$0")/.."
 VENV=${VENV:-.venv}
 TORCH=${TORCH:-torch==2.13.0}
 NEEDED_GB=${NEEDED_GB:-4}
-OURS=$VENV/.su_models # our notes; a .venv without it is somebody else's
+OURS=$VENV/.su_models   # our notes on what is installed
+MADE=$OURS/made-here    # only where we made the environment: may be removed
 LOG=$VENV/install.log
 
 fail() {
@@ -65,7 +66,7 @@ usable() {
 ensure_venv() {
     local python
     if usable; then return; fi
-    if [ -e "$VENV" ] && [ ! -e "$OURS" ]; then
+    if [ -e "$VENV" ] && [ ! -f "$MADE" ]; then
         fail "$VENV exists, was not made by this script, and is no environment of the wanted Python." \
             "Move it away, or choose another: make VENV=other-folder ..."
     fi
@@ -73,6 +74,7 @@ ensure_venv() {
     check_disk
     rm -rf "$VENV"
     mkdir -p "$OURS"
+    touch "$MADE"
     if ! "$python" -m venv "$VENV" >"$LOG" 2>&1; then
         fail "$python could not make a virtual environment (on Debian: apt install python3-venv)." \
             "Its own words: $LOG"

@@ -146,3 +146,28 @@ def test_broken_environment_of_ours_is_made_anew(prepare, tmp_path):
     (tmp_path / "venv" / "bin" / "python").unlink()
     assert prepare("test").returncode == 0
     assert len(calls(tmp_path)) == 2
+
+
+def test_environment_that_the_user_made_is_used_but_never_removed(
+    prepare, tmp_path
+):
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "bin" / "python3", python)
+    assert prepare("test").returncode == 0
+    assert not (tmp_path / "venv" / ".su_models" / "made-here").exists()
+    python.unlink()  # unusable now, and still not ours
+    run = prepare("test")
+    assert run.returncode == 1
+    assert "was not made by this script" in run.stderr
+    assert (tmp_path / "venv" / "install.log").exists()
+
+
+def test_environment_that_could_not_be_made_is_tried_again(prepare, tmp_path):
+    python = tmp_path / "bin" / "python3"
+    python.write_text(PYTHON.replace("mkdir -p", "exit 1; mkdir -p"))
+    run = prepare("test")
+    assert run.returncode == 1
+    assert "could not make a virtual environment" in run.stderr
+    python.write_text(PYTHON)
+    assert prepare("test").returncode == 0

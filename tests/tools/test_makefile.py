@@ -71,3 +71,16 @@ def test_path_with_a_space(make, tmp_path, target, called, venv):
     run = make(target, venv=venv)
     assert run.returncode == 0, run.stderr
     assert called in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("made_here", [True, False])
+def test_clean_removes_only_what_was_made_here(make, tmp_path, made_here):
+    venv = tmp_path / "my checkout" / "my venv"
+    (venv / ".su_models").mkdir(parents=True)
+    (venv / ".su_models" / "test").touch()
+    if made_here:
+        (venv / ".su_models" / "made-here").touch()
+    run = make("clean", venv="my venv")
+    assert run.returncode == 0, run.stderr
+    assert venv.exists() is not made_here
+    assert ("my venv was not made here" in run.stdout) is not made_here
