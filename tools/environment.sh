@@ -48,10 +48,12 @@ find_python() {
 }
 
 check_disk() {
-    local free_kb
-    free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
+    local free_kb folder=$VENV # or, while it is not there, what will hold it
+    until [ -d "$folder" ]; do folder=$(dirname -- "$folder"); done
+    folder=$(cd -- "$folder" && pwd)
+    free_kb=$(df -Pk "$folder" | awk 'NR == 2 { print $4 }')
     if [ "$free_kb" -lt $((NEEDED_GB * 1024 * 1024)) ]; then
-        fail "Installing needs $NEEDED_GB GB of free disk; $PWD has $((free_kb / 1024 / 1024)) GB." \
+        fail "Installing needs $NEEDED_GB GB of free disk; $folder has $((free_kb / 1024 / 1024)) GB." \
             "Free some, or install elsewhere: make VENV=/path/on/another/disk ..."
     fi
 }

@@ -171,3 +171,23 @@ def test_environment_that_could_not_be_made_is_tried_again(prepare, tmp_path):
     assert "could not make a virtual environment" in run.stderr
     python.write_text(PYTHON)
     assert prepare("test").returncode == 0
+
+
+def test_disk_of_the_environment_is_the_one_looked_at(prepare, tmp_path):
+    df = tmp_path / "bin" / "df"
+    df.write_text(
+        "#!/bin/sh\n"
+        'for last; do :; done; echo "$last" >>"$CALLS"\n'
+        'echo "Filesystem"; echo "disk 9 9 2097152 0% /"\n'
+    )
+    df.chmod(0o755)
+    disk = tmp_path / "other disk"
+    disk.mkdir()
+    more = {"VENV": str(disk / "not" / "yet"), "NEEDED_GB": "3"}
+    run = prepare("test", **more)
+    assert run.returncode == 1
+    assert f"{disk} has 2 GB" in run.stderr
+    assert calls(tmp_path) == [str(disk)]
+    assert not (disk / "not").exists()
+    relative = prepare("test", VENV="no-such-folder/venv", NEEDED_GB="3")
+    assert f"{ROOT} has 2 GB" in relative.stderr
