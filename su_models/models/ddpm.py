@@ -9,7 +9,10 @@ from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
 )
-from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
+from su_models.layers.diffusion.timestep_embedding import (
+    TimestepEmbedding,
+    check_num_steps,
+)
 
 _DEFAULTS = {
     "blocks": 2,
@@ -161,14 +164,7 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
     >>> trainer = su_models.models.build_ddpm_trainer(net, schedule, seed=0)
     >>> trainer.compile("adam", jit_compile=True)
     """
-    for layer in _layers(denoiser):
-        table = isinstance(layer, TimestepEmbedding)
-        if table and layer.num_steps != schedule.num_steps:
-            raise ValueError(
-                "`denoiser` and `schedule` must have as many steps. Received: "
-                f"denoiser with num_steps={layer.num_steps}, "
-                f"schedule with num_steps={schedule.num_steps}"
-            )
+    check_num_steps(denoiser, schedule)
 
     # === Layers ===
     diffuse = ForwardDiffusion(schedule, seed=seed, name="diffuse")
@@ -178,14 +174,6 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
     image = keras.Input(denoiser.inputs[0].shape[1:], name="image")
     x, t, noise = diffuse(image)
     return keras.Model(image, loss(noise, denoiser([x, t])), name=name)
-
-
-def _layers(model):
-    """Yields the layers of a model, and of models inside it."""
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
 
 
 class _Denoiser:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.layers.diffusion.timestep_embedding import check_num_steps
 from su_models.ops.compile import compiled
 from su_models.ops.random import normal, seed_words
 from su_models.ops.sequential_map import sequential_map
@@ -45,7 +46,8 @@ class Sampler:
 
     Raises:
         ValueError: if `noise` has no batch axis, is empty, is not floating
-            or has entries that are not finite.
+            or has entries that are not finite; or if the denoiser has a
+            `TimestepEmbedding` of another number of steps than the schedule.
     """
 
     def __init__(self, schedule):
@@ -163,6 +165,8 @@ class Sampler:
         return self._programs[1]
 
     def _compile(self, denoiser):
+        if isinstance(denoiser, keras.Model):
+            check_num_steps(denoiser, self.schedule)
         before_loop, predict = _split(denoiser)
 
         def loop(x, seed, stream, start, stop):

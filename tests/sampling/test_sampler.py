@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.layers import TimestepEmbedding
 from su_models.sampling import DDIM, DDPM, NoiseSchedule
 from tests.sampling.oracle import GaussianDenoiser, normal
 
@@ -223,3 +224,27 @@ def test_bad_counts_are_refused(name):
     counts = {"num_samples": 2, "batch_size": 2, name: 0}
     with pytest.raises(ValueError, match=f"`{name}` .*Received: {name}=0"):
         DDPM(SCHEDULE).sample(small_denoiser(), **counts)
+
+
+def stepwise_denoiser(num_steps):
+    x, t = keras.Input((4,)), keras.Input((), dtype="int32")
+    table = TimestepEmbedding(num_steps, 4)
+    inner = keras.Model([x, t], keras.layers.Add()([x, table(t)]))
+    return keras.Model([x, t], inner([x, t]))
+
+
+@pytest.mark.parametrize("num_steps", [10, 13])
+def test_denoiser_with_another_number_of_steps_is_refused(num_steps):
+    match = f"Received: .*num_steps={num_steps}, schedule with num_steps=12"
+    model = stepwise_denoiser(num_steps)
+    with pytest.raises(ValueError, match=match):
+        DDIM(SCHEDULE, stride=3)(model, normal(2, 4))
+    with pytest.raises(ValueError, match=match):
+        DDIM(SCHEDULE, stride=3).sample(model, 2)
+
+
+def test_denoiser_with_as_many_steps_is_sampled():
+    model, x = stepwise_denoiser(12), normal(2, 4)
+    sampler = DDIM(SCHEDULE, stride=3)
+    y = ops.convert_to_numpy(sampler(model, x))
+    np.testing.assert_allclose(y, numpy_loop(sampler, model, x), atol=1e-5)

@@ -88,3 +88,31 @@ class TimestepEmbedding(keras.layers.Layer):
             "dim": self.dim,
             "sinusoidal": self.sinusoidal,
         }
+
+
+def check_num_steps(denoiser, schedule):
+    """Refuses a network with a table of other steps than the schedule's.
+
+    Args:
+        denoiser: a `keras.Model`, whose layers and inner models are searched.
+        schedule: a `su_models.sampling.NoiseSchedule`.
+
+    Raises:
+        ValueError: if a `TimestepEmbedding` has another number of steps.
+    """
+    for layer in _layers(denoiser):
+        table = isinstance(layer, TimestepEmbedding)
+        if table and layer.num_steps != schedule.num_steps:
+            raise ValueError(
+                "`denoiser` and `schedule` must have as many steps. Received: "
+                f"denoiser with num_steps={layer.num_steps}, "
+                f"schedule with num_steps={schedule.num_steps}"
+            )
+
+
+def _layers(model):
+    """Yields the layers of a model, and of models inside it."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
