@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from su_models.sampling.is_integer import is_integer
 from su_models.sampling.sampler import Sampler
 
 
@@ -44,7 +45,7 @@ class DDIM(Sampler):
 
     def __init__(self, schedule, stride=1, eta=0.0, spacing="leading"):
         num_steps = schedule.num_steps
-        if stride != int(stride) or not 1 <= stride <= num_steps:
+        if not is_integer(stride) or not 1 <= stride <= num_steps:
             raise ValueError(
                 f"`stride` must be an integer in 1, ..., T = {num_steps}. "
                 f"Received: stride={stride}"

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from su_models.sampling.is_integer import is_integer
+
 
 @keras.saving.register_keras_serializable(package="su_models")
 class NoiseSchedule:
@@ -94,7 +96,7 @@ class NoiseSchedule:
 
 
 def _steps(num_steps):
-    if num_steps != int(num_steps) or num_steps < 1:
+    if not is_integer(num_steps) or num_steps < 1:
         raise ValueError(
             "`num_steps` must be a positive integer. "
             f"Received: num_steps={num_steps}"

@@ -9,6 +9,7 @@ from su_models.ops.compile import compiled
 from su_models.ops.random import normal, seed_words
 from su_models.ops.sequential_map import sequential_map
 from su_models.ops.split_model import split_model
+from su_models.sampling.is_integer import is_integer
 
 
 class Sampler:
@@ -256,14 +257,14 @@ def _batch_shape(denoiser, batch_size):
 
 
 def _check_count(name, n):
-    if n != int(n) or n < 1:
+    if not is_integer(n) or n < 1:
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={n}"
         )
 
 
 def _checked_seed(seed):
-    if seed != int(seed) or not 0 <= seed < _MAX_SEED:
+    if not is_integer(seed) or not 0 <= seed < _MAX_SEED:
         raise ValueError(
             f"`seed` must be an integer in [0, 2**31). Received: seed={seed}"
         )

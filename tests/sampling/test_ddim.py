@@ -77,7 +77,9 @@ def test_exact_noise_gives_the_image_back_in_any_number_of_steps():
         np.testing.assert_allclose(ops.convert_to_numpy(y), clean, atol=2e-3)
 
 
-@pytest.mark.parametrize("stride", [0, -1, 1001, 2.5])
+@pytest.mark.parametrize(
+    "stride", [0, -1, 1001, 2.5, True, float("nan"), float("inf"), "a", None]
+)
 def test_bad_strides_are_refused(stride):
     with pytest.raises(ValueError, match=f"Received: stride={stride}"):
         DDIM(SCHEDULE, stride)

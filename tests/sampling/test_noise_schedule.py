@@ -64,7 +64,9 @@ def test_config_survives_json_exactly():
     np.testing.assert_array_equal(again.bar_beta, schedule.bar_beta)
 
 
-@pytest.mark.parametrize("num_steps", [0, -3, 2.5])
+@pytest.mark.parametrize(
+    "num_steps", [0, -3, 2.5, True, float("nan"), float("inf"), "a", None]
+)
 def test_bad_numbers_of_steps_are_refused(num_steps):
     with pytest.raises(ValueError, match=f"Received: num_steps={num_steps}"):
         NoiseSchedule.author(num_steps)

@@ -208,7 +208,9 @@ def test_bad_noise_is_refused(noise, match):
         DDPM(SCHEDULE)(GaussianDenoiser(SCHEDULE), noise)
 
 
-@pytest.mark.parametrize("seed", [-1, 0.5, 2**31])
+@pytest.mark.parametrize(
+    "seed", [-1, 0.5, 2**31, True, float("nan"), float("inf"), "a"]
+)
 def test_bad_seeds_are_refused(seed):
     with pytest.raises(ValueError, match=f"Received: seed={seed}"):
         DDPM(SCHEDULE)(GaussianDenoiser(SCHEDULE), normal(2, 8), seed=seed)
@@ -219,10 +221,18 @@ def test_predictions_of_another_shape_are_refused():
         DDPM(SCHEDULE)(lambda x, t: x[:, :1], normal(2, 8), seed=0)
 
 
+def test_no_seed_for_samples_is_refused():
+    with pytest.raises(ValueError, match="Received: seed=None"):
+        DDPM(SCHEDULE).sample(small_denoiser(), 2, seed=None)
+
+
+@pytest.mark.parametrize(
+    "n", [0, 2.5, True, float("nan"), float("inf"), "a", None]
+)
 @pytest.mark.parametrize("name", ["num_samples", "batch_size"])
-def test_bad_counts_are_refused(name):
-    counts = {"num_samples": 2, "batch_size": 2, name: 0}
-    with pytest.raises(ValueError, match=f"`{name}` .*Received: {name}=0"):
+def test_bad_counts_are_refused(name, n):
+    counts = {"num_samples": 2, "batch_size": 2, name: n}
+    with pytest.raises(ValueError, match=f"`{name}` .*Received: {name}={n}"):
         DDPM(SCHEDULE).sample(small_denoiser(), **counts)
 
 

@@ -1,0 +1,8 @@
+"""What counts as an integer among the arguments of this room."""
+
+import numbers
+
+
+def is_integer(n):
+    """Whether `n` is a Python or NumPy integer; a bool is none."""
+    return isinstance(n, numbers.Integral) and not isinstance(n, bool)
