@@ -17,14 +17,15 @@ class DDIM(Sampler):
 
         x_{t'} = (x_t - (β̄_t - a √(β̄_{t'}² - σ²)) ε_θ(x_t, t)) / a + σ z
                                                                     Eq. (13)
-        σ = η β̄_{t'}/β̄_t √(1 - a²)                                 Eq. (14)
+        σ = η β̄_{t'}/β̄_t √(1 - a²)                         η times Eq. (14)
 
     η = 0 is deterministic, an Euler step of an ODE; η = 1 is DDPM with the
     posterior deviation. The last jump goes to the clean data, ᾱ = 1, where
     σ is 0.
 
-    Fewer steps give smoother samples: of data N(0, 1), stride 100 returns
-    the variance 0.69.
+    Fewer steps give smoother samples: of data N(0, 1), with
+    `NoiseSchedule.author(1000)` and η = 0, stride 100 returns the variance
+    0.69 with leading spacing.
 
     Args:
         schedule: a `NoiseSchedule` with T steps.

@@ -18,9 +18,9 @@ class TimestepEmbedding(keras.layers.Layer):
 
         row[2i] = sin(s θ_i), row[2i+1] = cos(s θ_i),   θ_i = 10000^(-2i/dim)
 
-    with s = t - 1 counted from 0. With frozen sinusoids a network can be
-    asked for steps it was not trained on, which is what strided sampling
-    without noise wants.
+    with s = t - 1 counted from 0. Sampling with small σ, the author saw
+    less noisy images with the sinusoids than with a learned table
+    (https://kexue.fm/archives/9181).
 
     Args:
         num_steps: int >= 1. Number T of diffusion steps.
