@@ -11,7 +11,7 @@ Data: UCI digits, 8x8, as scikit-learn carries them; 1200 to train on, 597
 held out. Trained with Lookahead(Adam), sampled by DDIM in 50 steps.
 
 python examples/ddpm_digits.py            (as `make demo` does)
-python examples/ddpm_digits.py --smoke    (a few steps, to see it run)
+python examples/ddpm_digits.py --smoke    (a few steps, in a folder of its own)
 
 Measured on 2026-11-20 by the first command, seed 0, on a shared 2-core Xeon
 (AVX-512), TensorFlow 2.21, while other work ran beside it: 206 s of training,
@@ -33,7 +33,7 @@ import datetime
 import json
 import pathlib
 import platform
-import time
+import sys
 
 import keras
 import numpy as np
@@ -44,7 +44,7 @@ from sklearn.svm import SVC
 from su_models.data import load
 from su_models.export import export_saved_model
 from su_models.tasks.files import replacing
-from su_models.tasks.image_diffusion import RUNS, draw_training
+from su_models.tasks.image_diffusion import RUNS, draw_training, history
 
 FOLDER = pathlib.Path("runs/ddpm-digits")
 CONFIG = RUNS["ddpm-digits"]  # `su-models train ddpm-digits` trains the same
@@ -148,10 +148,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     smoke = parser.parse_args().smoke
-    config, num_samples, columns = CONFIG, NUM_SAMPLES, 10
+    config, folder, num_samples = CONFIG, FOLDER, NUM_SAMPLES
     if smoke:
         config = dataclasses.replace(CONFIG, steps=20, steps_per_epoch=10)
-        num_samples = 60
+        folder, num_samples = FOLDER.with_name("smoke-ddpm-digits"), 60
 
     # === Data and judge ===
     digits = load("digits")
@@ -164,39 +164,40 @@ def main():
     )
 
     # === Training ===
-    start = time.perf_counter()
-    network = config.train(FOLDER)
-    seconds = time.perf_counter() - start
-    draw_training(FOLDER)
+    network = config.train(folder)
+    draw_training(folder)
 
     # === Samples ===
-    config.draw(network, FOLDER / "samples.png", SEED, columns)
+    config.draw(network, folder / "samples.png", SEED)
     images = config.sampler.sample(
         network, num_samples, SEED, batch_size=100, progress=True
     )
     figures = judge((images.reshape(num_samples, -1) + 1) * 8)
-
-    # === Export ===
-    endpoints = config.endpoints(network, columns)
-    export_saved_model(network, FOLDER / "saved_model", endpoints)
-
     metrics = {
         **{name: round(float(value), 4) for name, value in figures.items()},
         "parameters": network.count_params(),
         "steps": config.steps,
-        "training_seconds_this_time": round(seconds, 1),
+        "training_seconds": float(history(folder)[2][-1]),
         "seed": config.seed,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
         "machine": platform.machine(),
         "date": datetime.date.today().isoformat(),
     }
-    with replacing(FOLDER / "metrics.json") as new:
+    with replacing(folder / "metrics.json") as new:
         new.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
-    report(figures)
+    report(figures, folder)
+
+    # === Export ===
+    if keras.backend.backend() == "tensorflow":
+        endpoints = config.endpoints(network)
+        export_saved_model(network, folder / "saved_model", endpoints)
+        print("  saved_model/  draws by itself, in any TensorFlow program")
+    else:
+        print("  no saved_model/: with a sampler inside, it is TensorFlow's")
 
 
-def report(figures):
+def report(figures, folder):
     """Prints the figures beside their targets."""
     print(f"\n{'figure':26}{'value':>8}   target")
     for name, (low, high) in TARGETS.items():
@@ -204,11 +205,15 @@ def report(figures):
         bound = f"at least {low}" if high in (1, np.inf) else f"at most {high}"
         reached = "" if low <= value <= high else "   NOT REACHED"
         print(f"{name:26}{value:8.3f}   {bound}{reached}")
-    print(f"\nIn {FOLDER}/ (left: samples, right: real digits):")
-    for file in "samples.png", "training.png", "metrics.json":
-        print(f"  {file}")
-    print("  model.keras  saved_model/")
+    print(f"\nIn {folder}/:")
+    print("  samples.png   left: samples, right: real digits")
+    print("  training.png  metrics.json  model.keras")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError, FloatingPointError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. The same command goes on from here.")

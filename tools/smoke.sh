@@ -18,14 +18,18 @@ for example in "$root"/examples/*.py; do
     printf '\n== %s --smoke\n' "$name"
     if "$root/tools/quiet.sh" "$python" "$example" --smoke 2>stderr; then
         cat stderr >&2
-    elif grep '^FileNotFoundError: The data set' stderr >reason; then
-        printf 'SKIPPED %s: %s\n' "$name" "$(cut -d ' ' -f 2- reason)"
+    elif grep '^The data set' stderr >reason; then
+        printf 'SKIPPED %s: %s\n' "$name" "$(cat reason)"
     else
         cat stderr >&2
         exit 1
     fi
 done
 
-printf '\n== draw_saved_model.py runs/ddpm-digits\n'
-"$root/tools/quiet.sh" "$python" "$root/examples/draw_saved_model.py" \
-    runs/ddpm-digits
+run=runs/smoke-ddpm-digits
+if [ ! -d "$run/saved_model" ]; then # the backend cannot export a sampler
+    printf '\nSKIPPED draw_saved_model.py: %s has no saved_model\n' "$run"
+    exit
+fi
+printf '\n== draw_saved_model.py %s\n' "$run"
+"$root/tools/quiet.sh" "$python" "$root/examples/draw_saved_model.py" "$run"

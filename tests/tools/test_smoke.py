@@ -12,7 +12,7 @@ TOOLS = pathlib.Path(__file__).parent.parent.parent / "tools"
 GOOD = """
 import pathlib, sys
 assert sys.argv[1:] == ["--smoke"]
-pathlib.Path("runs/ddpm-digits").mkdir(parents=True)
+pathlib.Path("runs/smoke-ddpm-digits/saved_model").mkdir(parents=True)
 print("trained in", pathlib.Path.cwd())
 """
 DRAW = """
@@ -20,7 +20,7 @@ import pathlib, sys
 assert pathlib.Path(sys.argv[1]).is_dir()
 print("drawn")
 """
-ABSENT = 'raise FileNotFoundError("The data set `x` was neither found")'
+ABSENT = 'import sys; sys.exit("The data set `x` was neither found")'
 BROKEN = 'raise FileNotFoundError("model.keras")'
 
 pytestmark = pytest.mark.skipif(
@@ -67,3 +67,9 @@ def test_failure_to_draw_again_is_shown(smoke):
     run = smoke(digits=GOOD, draw_saved_model=BROKEN)
     assert run.returncode == 1
     assert "model.keras" in run.stderr
+
+
+def test_without_a_saved_model_nothing_is_drawn_again(smoke):
+    run = smoke(digits='print("trained on jax")', draw_saved_model=BROKEN)
+    assert run.returncode == 0, run.stderr
+    assert "SKIPPED draw_saved_model.py" in run.stdout
