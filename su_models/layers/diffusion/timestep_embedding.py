@@ -93,6 +93,9 @@ class TimestepEmbedding(keras.layers.Layer):
 def check_num_steps(denoiser, schedule):
     """Refuses a network with a table of other steps than the schedule's.
 
+    Article: https://kexue.fm/archives/9152
+        《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
+
     Args:
         denoiser: a `keras.Model`, whose layers and inner models are searched.
         schedule: a `su_models.sampling.NoiseSchedule`.
