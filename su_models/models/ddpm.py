@@ -11,7 +11,6 @@ from su_models.layers.diffusion.noise_prediction_loss import (
 )
 from su_models.layers.diffusion.timestep_embedding import (
     TimestepEmbedding,
-    check_num_steps,
 )
 
 _DEFAULTS = {
@@ -164,7 +163,7 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
     >>> trainer = su_models.models.build_ddpm_trainer(net, schedule, seed=0)
     >>> trainer.compile("adam", jit_compile=True)
     """
-    check_num_steps(denoiser, schedule)
+    TimestepEmbedding.check(denoiser, schedule)
 
     # === Layers ===
     diffuse = ForwardDiffusion(schedule, seed=seed, name="diffuse")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from su_models.sampling.is_integer import is_integer
+from su_models.ops.is_integer import is_integer
 from su_models.sampling.sampler import Sampler
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from su_models.sampling.is_integer import is_integer
+from su_models.ops.is_integer import is_integer
 
 
 @keras.saving.register_keras_serializable(package="su_models")

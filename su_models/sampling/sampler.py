@@ -4,12 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.layers.diffusion.timestep_embedding import check_num_steps
+from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
 from su_models.ops.compile import compiled
+from su_models.ops.is_integer import is_integer
 from su_models.ops.random import normal, seed_words
 from su_models.ops.sequential_map import sequential_map
 from su_models.ops.split_model import split_model
-from su_models.sampling.is_integer import is_integer
 
 
 class Sampler:
@@ -167,7 +167,7 @@ class Sampler:
 
     def _compile(self, denoiser):
         if isinstance(denoiser, keras.Model):
-            check_num_steps(denoiser, self.schedule)
+            TimestepEmbedding.check(denoiser, self.schedule)
         before_loop, predict = _split(denoiser)
 
         def loop(x, seed, stream, start, stop):

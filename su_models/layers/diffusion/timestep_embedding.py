@@ -89,28 +89,26 @@ class TimestepEmbedding(keras.layers.Layer):
             "sinusoidal": self.sinusoidal,
         }
 
+    @classmethod
+    def check(cls, denoiser, schedule):
+        """Refuses a network with a table of other steps than the schedule's.
 
-def check_num_steps(denoiser, schedule):
-    """Refuses a network with a table of other steps than the schedule's.
+        Args:
+            denoiser: a `keras.Model`; its layers and inner models are
+                searched.
+            schedule: a `su_models.sampling.NoiseSchedule`.
 
-    Article: https://kexue.fm/archives/9152
-        《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
-
-    Args:
-        denoiser: a `keras.Model`, whose layers and inner models are searched.
-        schedule: a `su_models.sampling.NoiseSchedule`.
-
-    Raises:
-        ValueError: if a `TimestepEmbedding` has another number of steps.
-    """
-    for layer in _layers(denoiser):
-        table = isinstance(layer, TimestepEmbedding)
-        if table and layer.num_steps != schedule.num_steps:
-            raise ValueError(
-                "`denoiser` and `schedule` must have as many steps. Received: "
-                f"denoiser with num_steps={layer.num_steps}, "
-                f"schedule with num_steps={schedule.num_steps}"
-            )
+        Raises:
+            ValueError: if a `TimestepEmbedding` has another number of steps.
+        """
+        for layer in _layers(denoiser):
+            table = isinstance(layer, cls)
+            if table and layer.num_steps != schedule.num_steps:
+                raise ValueError(
+                    "`denoiser` and `schedule` must have as many steps. "
+                    f"Received: denoiser with num_steps={layer.num_steps}, "
+                    f"schedule with num_steps={schedule.num_steps}"
+                )
 
 
 def _layers(model):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from su_models.sampling.is_integer import is_integer
+from su_models.ops.is_integer import is_integer
 
 
 @pytest.mark.parametrize("n", [0, -3, 2**40, np.int32(7), np.uint8(7)])
