@@ -27,6 +27,7 @@ import argparse
 import pathlib
 import statistics
 import sys
+import time
 
 import torch  # before TensorFlow
 
@@ -125,7 +126,13 @@ def _sampling(name, given):
         **STEP_LOOPS[BACKEND](net, sampler, noise),
         **diffusers_loops(net, sampler, noise, not given.no_torch_compile),
     }
-    difference = largest_difference({k: peer() for k, peer in peers.items()})
+    images, first = {}, {}
+    for k, peer in peers.items():
+        start = time.perf_counter()
+        images[k] = peer()
+        first[k] = time.perf_counter() - start
+        print(f"{name}, {k}: first run {first[k]:.1f} s", file=sys.stderr)
+    difference = largest_difference(images)
     seconds = alternate(peers, given.rounds, SEED)
     summary = summarize(seconds, OURS)
     title = f"{name}, {batch} images, {BACKEND}, {given.rounds} rounds"
@@ -133,6 +140,7 @@ def _sampling(name, given):
     return {
         "batch": batch,
         "steps": len(sampler.times),
+        "first_run_seconds": first,
         "largest_difference": difference,
         "torch_threads": given.threads,
         "summary": summary,
