@@ -280,7 +280,7 @@ def _loss_log(path, backup, fresh):
     def append(epoch, logs):
         seconds = time.monotonic() - backup.begun
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"{epoch},{logs['loss']:.6g},{seconds:.1f}\n")
+            file.write(f"{epoch},{logs['loss']:.6g},{seconds:.3f}\n")
 
     return keras.callbacks.LambdaCallback(on_epoch_end=append)
 

@@ -23,8 +23,8 @@ bytes that are no UTF-8: \xff\xfe\x00.
 
 INTERRUPTED = """
 import sys, time
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(0.2)
