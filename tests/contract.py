@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from su_models.models import build_ddpm
@@ -42,6 +43,7 @@ class Case:
         What is random must be at work: a dropout rate above 0.
     inputs: layers: an array, or a tuple of arrays, passed by position.
         losses: `(y_true, y_pred)`. regularizers: a kernel. models: as layers.
+        sampling: the noise x_T.
     shape: layers: the symbolic shape of `inputs` where the default, unknown
         but for the last axis, cannot be built; a tuple of shapes if `inputs`
         is a tuple.
@@ -96,6 +98,23 @@ CASES = {
         ),
     },
     "regularizers": {},
+    "sampling": {
+        "DDIM": Case(
+            lambda: {
+                "schedule": NoiseSchedule.author(12),
+                "stride": 3,
+                "eta": 0.5,
+            },
+            normal(4, 3, 5),
+        ),
+        "DDPM": Case(
+            lambda: {
+                "schedule": NoiseSchedule.author(12),
+                "sigma": "posterior",
+            },
+            normal(4, 3, 5),
+        ),
+    },
     "models": {
         "build_ddpm": Case(
             lambda: dict(_SMALL_DDPM),
@@ -393,6 +412,44 @@ def _fit_weights(net, steps):
     x, y = _line(4 * steps)
     net.fit(x, y, batch_size=4, shuffle=False, verbose=0)
     return [to_numpy(w) for w in net.trainable_variables]
+
+
+# ---- samplers
+
+
+def check_sampler(cls, init, noise):
+    """Checks a sampler on a callable denoiser and on a `keras.Model`."""
+    inputs = keras.Input(noise.shape[1:]), keras.Input((), dtype="int32")
+    steps = ops.cast(inputs[1], "float32")[:, None]
+    shift = keras.layers.Dense(noise.shape[-1])(steps)
+    shift = ops.reshape(shift, (-1, *[1] * (noise.ndim - 2), noise.shape[-1]))
+    net = keras.Model(list(inputs), keras.layers.Add()([inputs[0], shift]))
+
+    def predict(x, t):
+        return net([x, t])
+
+    clean = to_numpy(cls(**arguments(init))(net, noise, seed=3))
+    assert clean.shape == noise.shape and np.isfinite(clean).all()
+    for more in ({}, {"progress": True}):
+        for denoiser in (net, predict):
+            again = cls(**arguments(init))(denoiser, noise, seed=3, **more)
+            _assert_equal([[to_numpy(again)]], [[clean]])
+    sampler = cls(**arguments(init))
+    if sampler.is_random:
+        assert (to_numpy(sampler(net, noise, seed=4)) != clean).any()
+    # any number of images, of any size that the denoiser takes
+    some = to_numpy(sampler(net, noise[:2], seed=3))
+    assert some.shape == noise[:2].shape and np.isfinite(some).all()
+    for dtype in ("bfloat16", "float16"):
+        low = sampler(net, ops.cast(noise, dtype), seed=3)
+        assert _dtype(low) == "float32" and np.isfinite(to_numpy(low)).all()
+    drawn = sampler.sample(net, 5, seed=3, batch_size=2)
+    fewer = sampler.sample(net, 3, seed=3, batch_size=2)
+    assert drawn.shape == (5, *noise.shape[1:])
+    _assert_equal([[drawn[:3]]], [[fewer]])
+    for wrong in (noise[:0], noise.astype("int32")):
+        with pytest.raises(ValueError, match="Received: "):
+            sampler(net, wrong)
 
 
 # ---- models

@@ -40,6 +40,7 @@ class Dataset:
         files: the converted files. A set is partly there when some are
             missing, or were never gathered.
         downloads: the published files. All of them are needed.
+        white: of an image set, the brightest value; the darkest is 0.
     """
 
     name: str
@@ -50,3 +51,4 @@ class Dataset:
     loader: Callable[[Mapping[str, pathlib.Path]], dict]
     files: tuple[File, ...] = ()
     downloads: tuple[File, ...] = ()
+    white: int = 255

@@ -58,4 +58,5 @@ DIGITS = Dataset(
     "distributes the set, is BSD-3-Clause",
     sizes={"train": 1200, "test": 597},
     loader=load_digits,
+    white=16,
 )

@@ -1,4 +1,4 @@
-"""What counts as an integer among the arguments of this room."""
+"""What counts as an integer among the arguments of a class."""
 
 import numbers
 

@@ -1,5 +1,7 @@
 """The sampler of DDIM."""
 
+import numbers
+
 import numpy as np
 
 from su_models.ops.is_integer import is_integer
@@ -51,8 +53,11 @@ class DDIM(Sampler):
                 f"`stride` must be an integer in 1, ..., T = {num_steps}. "
                 f"Received: stride={stride}"
             )
-        if not 0 <= eta < np.inf:
-            raise ValueError(f"`eta` must not be negative. Received: eta={eta}")
+        if not isinstance(eta, numbers.Real) or not 0 <= eta < np.inf:
+            raise ValueError(
+                "`eta` must be a number, not negative and finite. "
+                f"Received: eta={eta!r}"
+            )
         if spacing not in ("leading", "trailing"):
             raise ValueError(
                 '`spacing` must be "leading" or "trailing". '

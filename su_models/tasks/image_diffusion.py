@@ -12,7 +12,7 @@ from keras import ops
 from matplotlib import image as image_files
 from matplotlib.figure import Figure
 
-from su_models.data.registry import load, names
+from su_models.data.registry import REGISTRY, load, names
 from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
 from su_models.ops.compile import has_xla
 from su_models.ops.picture import image_grid
@@ -109,7 +109,8 @@ class ImageDiffusion:
 
     def images(self, split="train"):
         """Returns the images of a split, float32, scaled to -1 ... 1."""
-        return scaled(load(self.data)[split]["x"])
+        images = load(self.data)[split]["x"]
+        return scaled(images, REGISTRY[self.data].white)
 
     def train(self, folder, images=None, progress=True):
         """Trains, going on where an interrupted call with this folder was.
@@ -305,13 +306,9 @@ def _check_images(images, shape):
         )
 
 
-def scaled(images):
-    """Maps the integers of an image set to -1 ... 1.
-
-    The darkest value is 0; the brightest is 16 for the digits, else 255.
-    """
-    top = 16 if images.max() <= 16 else 255
-    return (images / (top / 2) - 1).astype("float32")
+def scaled(images, white=255):
+    """Maps the integers 0 ... white of an image set to -1 ... 1."""
+    return (images / (white / 2) - 1).astype("float32")
 
 
 def side_by_side(made, real, columns):

@@ -85,9 +85,11 @@ def test_bad_strides_are_refused(stride):
         DDIM(SCHEDULE, stride)
 
 
-@pytest.mark.parametrize("eta", [-0.1, float("nan"), float("inf"), 400.0])
+@pytest.mark.parametrize(
+    "eta", [-0.1, float("nan"), float("inf"), 400.0, "0.5", None]
+)
 def test_bad_etas_are_refused(eta):
-    with pytest.raises(ValueError, match=f"Received: eta={eta}"):
+    with pytest.raises(ValueError, match=f"Received: eta={eta!r}"):
         DDIM(SCHEDULE, eta=eta)
 
 

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.ops.is_integer import is_integer
+
 
 @keras.saving.register_keras_serializable(package="su_models")
 class TimestepEmbedding(keras.layers.Layer):
@@ -42,15 +44,15 @@ class TimestepEmbedding(keras.layers.Layer):
 
     def __init__(self, num_steps, dim, sinusoidal=False, **kwargs):
         super().__init__(**kwargs)
-        if num_steps != int(num_steps) or num_steps < 1:
+        if not is_integer(num_steps) or num_steps < 1:
             raise ValueError(
                 "`num_steps` must be a positive integer. "
-                f"Received: num_steps={num_steps}"
+                f"Received: num_steps={num_steps!r}"
             )
-        if dim != int(dim) or dim < 1 or (sinusoidal and dim % 2):
+        if not is_integer(dim) or dim < 1 or (sinusoidal and dim % 2):
             raise ValueError(
                 "`dim` must be a positive integer, and even for sinusoids. "
-                f"Received: dim={dim}"
+                f"Received: dim={dim!r}"
             )
         self.num_steps = int(num_steps)
         self.dim = int(dim)

@@ -74,9 +74,9 @@ def _mean(y_true, y_pred):
     return ops.mean(y_pred)
 
 
-@pytest.mark.parametrize("num_steps", [0, -1, 2.5])
+@pytest.mark.parametrize("num_steps", [0, -1, 2.5, "12", None])
 def test_bad_numbers_of_steps_are_refused(num_steps):
-    with pytest.raises(ValueError, match=f"Received: num_steps={num_steps}"):
+    with pytest.raises(ValueError, match=f"Received: num_steps={num_steps!r}"):
         TimestepEmbedding(num_steps, 4)
 
 
