@@ -78,12 +78,18 @@ def test_terminal_stays_a_terminal():
     assert quiet("test", "-t", "1").returncode == 1
 
 
+def _heed_interrupts():
+    """Undoes what a shell does to the commands that it runs with `&`."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_last_words_after_an_interrupt_are_shown():
     process = subprocess.Popen(
         ["bash", SCRIPT, sys.executable, "-c", INTERRUPTED],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=_heed_interrupts,
     )
     assert process.stdout.readline() == b"ready\n"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
