@@ -1,0 +1,82 @@
+"""Which query may attend to which key: the masks of attention, and one form.
+
+Everywhere True means "attend". A key mask is `(batch, keys)`, a pair mask
+`(batch, queries, keys)`; the first is free of anything quadratic.
+"""
+
+import keras
+from keras import ops
+
+
+def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
+    """Returns what may be attended to, as a key mask and a pair mask.
+
+    Args:
+        query_shape: static shape of the queries, `(batch, n, ...)`.
+        key_shape: static shape of the keys, `(batch, m, ...)`.
+        attention_mask: None, a key mask `(batch, m)`, or a pair mask
+            `(batch, n, m)`. An axis of a pair mask other than the last may
+            be 1, and so may the batch of a key mask.
+        key_masks: a dict from names to key masks or None, such as those that
+            an upstream layer attached.
+
+    Returns:
+        `(key_mask, pair_mask)`: booleans, `(1|b, m)` and `(1|b, 1|n, m)`,
+        each None where nothing is masked.
+
+    Raises:
+        ValueError: if a mask has another shape, or is of floating numbers
+            (an additive mask of 0 and -inf would be read the wrong way).
+    """
+    b, n = query_shape[:2]
+    m = key_shape[1]
+    pair_mask, given = None, dict(key_masks)
+    if attention_mask is not None:
+        attention_mask = _boolean("attention_mask", attention_mask)
+        if len(attention_mask.shape) == 3:
+            _check("attention_mask", attention_mask, (b, n, m))
+            pair_mask = attention_mask
+        else:
+            given["attention_mask"] = attention_mask
+    key_mask = None
+    for name, mask in given.items():
+        if mask is None:
+            continue
+        mask = _boolean(name, mask)
+        _check(name, mask, (b, m))
+        key_mask = mask if key_mask is None else key_mask & mask
+    return key_mask, pair_mask
+
+
+def join_attention_mask(key_mask, pair_mask):
+    """Returns both masks as one of shape `(1|b, 1|n, m)`, or None."""
+    if key_mask is None:
+        return pair_mask
+    key_mask = ops.expand_dims(key_mask, 1)  # (1|b, 1, m)
+    return key_mask if pair_mask is None else key_mask & pair_mask
+
+
+def _boolean(name, mask):
+    mask = ops.convert_to_tensor(mask)
+    dtype = keras.backend.standardize_dtype(mask.dtype)
+    if keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            f"`{name}` must be boolean, True where to attend. "
+            f"Received: {name} of {dtype}"
+        )
+    return ops.cast(mask, "bool")
+
+
+def _check(name, mask, expected):
+    """Refuses a shape that would be broadcast in silence, or not at all."""
+    shape, last = tuple(mask.shape), len(expected) - 1
+    fits = len(shape) == len(expected) and all(
+        have == want or None in (have, want) or (have == 1 and i < last)
+        for i, (have, want) in enumerate(zip(shape, expected, strict=True))
+    )
+    if not fits:
+        raise ValueError(
+            f"`{name}` must be of shape {expected}: `(batch, keys)`, or, for "
+            "`attention_mask` only, `(batch, queries, keys)`. "
+            f"Received: {name} of {shape}"
+        )
