@@ -1,7 +1,8 @@
 # `make` lists the targets. Each installs into .venv what it needs, once.
 #
 # Variables: PYTHON (an interpreter, 3.11 to 3.13), VENV (.venv), TORCH (pip's
-# words for PyTorch), BACKEND and BACKENDS, PYTEST (more words for pytest).
+# words for PyTorch), BACKEND and BACKENDS, PYTEST (more words for pytest, for
+# example PYTEST="-n 0" for one process).
 
 SHELL := bash
 .DEFAULT_GOAL := help
@@ -24,7 +25,8 @@ extras = test $(filter-out tensorflow,$(1))
 define pytest
 @status=0; for backend in $(1); do \
     echo "== pytest -m '$(2)' on $$backend"; \
-    KERAS_BACKEND=$$backend $(PY) -m pytest -q -m "$(2)" $(PYTEST) \
+    KERAS_BACKEND=$$backend $(QUIET) $(PY) -m pytest -q -m "$(2)" \
+        -n auto --maxprocesses 4 --dist worksteal $(PYTEST) \
         || status=1; \
 done; exit $$status
 endef
