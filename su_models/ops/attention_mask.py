@@ -80,3 +80,41 @@ def _check(name, mask, expected):
             "`attention_mask` only, `(batch, queries, keys)`. "
             f"Received: {name} of {shape}"
         )
+
+
+def causal_mask(num_queries, num_keys, offset=0):
+    """Returns `(1, n, m)`: key j may be seen by query i if j <= i + offset.
+
+    Args:
+        num_queries: n, an integer or a scalar tensor.
+        num_keys: m, likewise.
+        offset: position of the first query; a scalar, or integers `(batch,)`
+            for a mask `(batch, n, m)`.
+    """
+    i = ops.reshape(ops.convert_to_tensor(offset), (-1, 1, 1))
+    i = ops.cast(i, "int32") + ops.reshape(ops.arange(num_queries), (1, -1, 1))
+    return ops.reshape(ops.arange(num_keys), (1, 1, -1)) <= i
+
+
+def prefix_mask(segment_ids):
+    """Returns `(batch, n, n)`: a prefix is seen whole, what follows causally.
+
+    With c the running sum of the segments, key j may be seen by query i if
+    c_j <= c_i: where segments are 0 nobody waits, where they are 1 each token
+    sees the prefix and what came before it (UniLM, article 6933).
+
+    Args:
+        segment_ids: integers `(batch, n)`; 0 the prefix, 1 the target.
+
+    Raises:
+        ValueError: if `segment_ids` are no integers of this shape.
+    """
+    segment_ids = ops.convert_to_tensor(segment_ids)
+    dtype = keras.backend.standardize_dtype(segment_ids.dtype)
+    if len(segment_ids.shape) != 2 or not keras.backend.is_int_dtype(dtype):
+        raise ValueError(
+            "`segment_ids` must be integers `(batch, length)`. Received: "
+            f"segment_ids of {dtype} and shape {tuple(segment_ids.shape)}"
+        )
+    c = ops.cumsum(ops.cast(segment_ids, "int32"), axis=1)  # (b, n)
+    return ops.expand_dims(c, 1) <= ops.expand_dims(c, 2)

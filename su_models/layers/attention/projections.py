@@ -66,10 +66,10 @@ class _ProjectedAttention(keras.layers.Layer):
             raise ValueError(
                 f"`dropout` must be in [0, 1). Received: dropout={dropout}"
             )
-        self.num_heads = num_heads
-        self.head_dim = head_dim
-        self.key_dim = key_dim
-        self.output_dim = output_dim
+        self.num_heads = int(num_heads)
+        self.head_dim = int(head_dim)
+        self.key_dim = None if key_dim is None else int(key_dim)
+        self.output_dim = None if output_dim is None else int(output_dim)
         self.use_bias = use_bias
         self.rotary_base = rotary_base
         self.dropout = dropout

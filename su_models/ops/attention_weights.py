@@ -1,0 +1,82 @@
+"""From scores to weights: softmax and what was proposed in its place."""
+
+import math
+
+from keras import ops
+
+NORMALIZATIONS = ("softmax", "softmax_plus", "squared_relu")
+
+# the lengths that the entropy-scaled softmax is tuned to, and held above
+_TUNED_LENGTH, _SHORTEST_LENGTH = 512, 16
+
+_MASKED = -1e30  # in float32, where all of this is computed
+
+
+def attention_weights(scores, mask=None, normalization="softmax"):
+    """Returns how much each query attends to each key, in float32.
+
+    With n the number of keys that a query may attend to:
+
+        softmax       exp(a_j) / Σ exp(a_j)
+        softmax_plus  softmax(a log_512 n)           Eq. (5) of article 8823
+        squared_relu  relu(a_j)² / n                 Eq. (4) of article 8934
+
+    What is masked has weight 0 exactly; a query that may attend to nothing
+    has weights 0, and no gradient. In softmax_plus n counts as at least 16,
+    so that the shortest texts are not spread evenly.
+
+    Args:
+        scores: `(..., queries, keys)`, scaled.
+        mask: booleans that broadcast against `scores`; True = attend.
+        normalization: one of the three names.
+    """
+    scores = ops.cast(scores, "float32")
+    if normalization == "squared_relu":
+        weights = ops.square(ops.relu(scores)) / _count(scores, mask)
+    else:
+        if normalization == "softmax_plus":
+            n = ops.maximum(_count(scores, mask), float(_SHORTEST_LENGTH))
+            scores = scores * (ops.log(n) / math.log(_TUNED_LENGTH))
+        if mask is not None:
+            scores = ops.where(mask, scores, _MASKED)
+        weights = ops.softmax(scores, axis=-1)
+    return weights if mask is None else ops.where(mask, weights, 0.0)
+
+
+def softmax_attention(q, k, v, mask=None, is_causal=False, scale=None):
+    """Returns contexts by softmax, through the backend's fused kernel.
+
+    The same as `attention_weights` and a product, without weights to return:
+    PyTorch, and JAX on a GPU, then need no memory for them.
+
+    Args:
+        q: queries, `(batch, n, heads, dim)`.
+        k: keys, `(batch, m, heads, dim)`.
+        v: values, `(batch, m, heads, dim)`.
+        mask: booleans `(1|batch, 1|heads, 1|n, m)`; True = attend.
+        is_causal: whether query i may not attend to keys after i. Not to be
+            had together with `mask`.
+        scale: factor of the scores; None: `1 / √dim`.
+    """
+    context = ops.dot_product_attention(
+        q,
+        k,
+        v,
+        mask=mask,
+        scale=scale,
+        is_causal=is_causal,
+        # Keras' kernel for TPU reads the mask of the first sample for all
+        flash_attention=None if mask is None else False,
+    )
+    if mask is None:
+        return context
+    some = ops.transpose(ops.any(mask, axis=-1, keepdims=True), (0, 2, 1, 3))
+    return ops.where(some, context, ops.zeros_like(context))
+
+
+def _count(scores, mask):
+    """Returns n, at least 1, as `(..., 1)` or a scalar."""
+    if mask is None:
+        return ops.cast(ops.shape(scores)[-1], "float32")
+    n = ops.sum(ops.cast(mask, "float32"), axis=-1, keepdims=True)
+    return ops.maximum(n, 1.0)
