@@ -113,6 +113,7 @@ class _ProjectedAttention(keras.layers.Layer):
             dtype=self.dtype_policy,
             name=name,
         )
+        dense.supports_masking = True  # attention reads it, and passes it on
         dense.build(input_shape)
         return dense
 
