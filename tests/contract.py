@@ -77,6 +77,19 @@ CASES = {
             lambda: {"schedule": NoiseSchedule.author(12), "seed": 5},
             normal(4, 3, 5, 2),
         ),
+        "MultiHeadAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "key_dim": 6,
+                "output_dim": 5,
+                "rotary_base": 500.0,
+                "normalization": "softmax_plus",
+                "dropout": 0.2,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         "NoisePredictionLoss": Case(
             inputs=(normal(4, 3, 5, 2), normal(4, 3, 5, 2)[::-1].copy())
         ),

@@ -1,5 +1,6 @@
 """Keras layers, one idea of an article a class."""
 
+from su_models.layers.attention.multi_head_attention import MultiHeadAttention
 from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
@@ -9,6 +10,7 @@ from su_models.layers.position.rotary_embedding import RotaryEmbedding
 
 __all__ = [
     "ForwardDiffusion",
+    "MultiHeadAttention",
     "NoisePredictionLoss",
     "RotaryEmbedding",
     "TimestepEmbedding",

@@ -7,6 +7,8 @@ Everywhere True means "attend". A key mask is `(batch, keys)`, a pair mask
 import keras
 from keras import ops
 
+from su_models.ops.check_shape import check_shape
+
 
 def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
     """Returns what may be attended to, as a key mask and a pair mask.
@@ -34,7 +36,7 @@ def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
     if attention_mask is not None:
         attention_mask = _boolean("attention_mask", attention_mask)
         if len(attention_mask.shape) == 3:
-            _check("attention_mask", attention_mask, (b, n, m))
+            check_shape("attention_mask", attention_mask, (b, n, m), 2)
             pair_mask = attention_mask
         else:
             given["attention_mask"] = attention_mask
@@ -43,7 +45,7 @@ def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
         if mask is None:
             continue
         mask = _boolean(name, mask)
-        _check(name, mask, (b, m))
+        check_shape(name, mask, (b, m), 1)
         key_mask = mask if key_mask is None else key_mask & mask
     return key_mask, pair_mask
 
@@ -65,21 +67,6 @@ def _boolean(name, mask):
             f"Received: {name} of {dtype}"
         )
     return ops.cast(mask, "bool")
-
-
-def _check(name, mask, expected):
-    """Refuses a shape that would be broadcast in silence, or not at all."""
-    shape, last = tuple(mask.shape), len(expected) - 1
-    fits = len(shape) == len(expected) and all(
-        have == want or None in (have, want) or (have == 1 and i < last)
-        for i, (have, want) in enumerate(zip(shape, expected, strict=True))
-    )
-    if not fits:
-        raise ValueError(
-            f"`{name}` must be of shape {expected}: `(batch, keys)`, or, for "
-            "`attention_mask` only, `(batch, queries, keys)`. "
-            f"Received: {name} of {shape}"
-        )
 
 
 def causal_mask(num_queries, num_keys, offset=0):

@@ -1,0 +1,454 @@
+"""Article: https://kexue.fm/archives/4765
+    《Attention is All You Need》浅读（简介+代码）
+Article: https://kexue.fm/archives/6933
+    《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
+Article: https://kexue.fm/archives/8823
+    《从熵不变性看Attention的Scale操作》
+Article: https://kexue.fm/archives/8027
+    《RealFormer：把残差转移到Attention矩阵上面去》
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from su_models.layers import MultiHeadAttention
+from su_models.ops.autodiff import gradient
+from su_models.ops.compile import compiled
+from tests.contract import JIT, integers, normal, to_numpy
+
+HEADS, DIM = 3, 4
+
+
+def made(shape=(None, None, 8), **more):
+    """A layer with biases that are not zero."""
+    layer = MultiHeadAttention(
+        HEADS, DIM, **{"bias_initializer": "uniform", **more}
+    )
+    layer.build(shape)
+    return layer
+
+
+def rotate(x, positions, base):
+    z = x[..., 0::2] + 1j * x[..., 1::2]  # (b, n, h, d/2)
+    theta = base ** (-np.arange(0, x.shape[-1], 2) / x.shape[-1])
+    z = z * np.exp(1j * positions[:, :, None, None] * theta)
+    return np.stack([z.real, z.imag], axis=-1).reshape(x.shape)
+
+
+def loop(layer, x, y, mask, positions=None, bias=None, relative=None):
+    """Eq. (4) to (6) of the article: each head, query and sample alone."""
+    names = "query_dense", "key_dense", "value_dense", "output_dense"
+    w = []
+    for dense in (getattr(layer, name) for name in names):
+        offset = to_numpy(dense.bias) if layer.use_bias else 0.0
+        w.append((to_numpy(dense.kernel).astype("float64"), offset))
+    q = np.einsum("bnd,dhk->bnhk", x, w[0][0]) + w[0][1]
+    k = np.einsum("bmd,dhk->bmhk", y, w[1][0]) + w[1][1]
+    v = np.einsum("bmd,dhk->bmhk", y, w[2][0]) + w[2][1]
+    if layer.rotary_base:
+        q, k = (rotate(t, positions, layer.rotary_base) for t in (q, k))
+    out = np.zeros((*x.shape[:2], w[3][0].shape[-1])) + w[3][1]
+    for b, i, h in np.ndindex(len(x), x.shape[1], layer.num_heads):
+        keys = np.flatnonzero(mask[b, i])
+        if not len(keys):
+            continue
+        shift = np.zeros((y.shape[1], 1)) if relative is None else relative[i]
+        a = (k[b, :, h] + shift)[keys] @ q[b, i, h]
+        if layer.attention_scale:
+            a = a / q.shape[-1] ** 0.5
+        if bias is not None:
+            a = a + bias[h, i, keys]
+        if layer.normalization == "squared_relu":
+            a = np.maximum(a, 0) ** 2 / len(keys)
+        else:
+            if layer.normalization == "softmax_plus":
+                a = a * np.log(max(len(keys), 16)) / np.log(512)
+            a = np.exp(a) / np.exp(a).sum()
+        out[b, i] += a @ (v[b, :, h] + shift)[keys] @ w[3][0][h]
+    return out
+
+
+def some_mask(n, m):
+    mask = integers(3, 2, n, m) > 0
+    mask[0, 2] = False  # nothing to attend to
+    return mask
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        {},
+        {"use_bias": False, "output_dim": 5},
+        {"key_dim": 6, "rotary_base": 500.0},
+        {"attention_scale": False},
+        {"normalization": "softmax_plus"},
+        {"normalization": "squared_relu", "rotary_base": 500.0},
+    ],
+    ids=str,
+)
+def test_matches_eq_4_to_6(init):
+    layer, x = made(**init), normal(2, 7, 8)
+    mask = some_mask(7, 7)
+    positions = np.tile(np.arange(7), (2, 1))
+    np.testing.assert_allclose(
+        to_numpy(layer(x, attention_mask=mask)),
+        loop(layer, x, x, mask, positions),
+        atol=1e-5,
+    )
+
+
+def test_cross_attention_matches_eq_4_to_6():
+    layer = made([2, 7, 8])
+    x, y, mask = normal(2, 7, 8), normal(2, 5, 8) + 1, some_mask(7, 5)
+    got = to_numpy(layer(x, y, attention_mask=mask))
+    np.testing.assert_allclose(got, loop(layer, x, y, mask), atol=1e-5)
+
+
+def test_relative_embeddings_and_bias_match_the_formulas():
+    layer, x = made(), normal(2, 7, 8)
+    r, bias, mask = normal(7, 7, DIM), normal(HEADS, 7, 7), some_mask(7, 7)
+    got = layer(
+        x,
+        attention_mask=mask,
+        relative_embeddings=r[None],
+        attention_bias=bias[None],
+    )
+    want = loop(layer, x, x, mask, bias=bias, relative=r)
+    np.testing.assert_allclose(to_numpy(got), want, atol=1e-5)
+
+
+# ---- positions
+
+
+def test_rotary_attention_sees_relative_positions_only():
+    layer, x = made(rotary_base=10000.0), normal(2, 7, 8)
+    first = to_numpy(layer(x, use_causal_mask=True))
+    for shift in (np.arange(7) + 1000, np.arange(7) + np.array([[3], [500]])):
+        moved = to_numpy(layer(x, positions=shift, use_causal_mask=True))
+        np.testing.assert_allclose(moved, first, atol=1e-4)
+    bare = made()
+    bare.set_weights(layer.get_weights())
+    assert np.abs(to_numpy(bare(x, use_causal_mask=True)) - first).max() > 1e-3
+
+
+# ---- masks
+
+
+def test_causal_attention_sees_no_future():
+    layer, x = made(), normal(2, 7, 8)
+    mask = np.broadcast_to(np.tri(7, dtype=bool), (2, 7, 7))
+    want = loop(layer, x, x, mask)
+    got = to_numpy(layer(x, use_causal_mask=True))
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    got, _ = layer(x, use_causal_mask=True, return_attention_scores=True)
+    np.testing.assert_allclose(to_numpy(got), want, atol=1e-5)
+
+
+def test_causal_and_padding_masks_join():
+    layer, x = made(), normal(2, 7, 8)
+    keys = np.arange(7) < np.array([[7], [4]])
+    mask = np.tri(7, dtype=bool) & keys[:, None]
+    got = layer(x, attention_mask=keys, use_causal_mask=True)
+    want = loop(layer, x, x, mask)
+    np.testing.assert_allclose(to_numpy(got), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["softmax", "squared_relu"])
+def test_prefix_is_seen_whole_and_what_follows_causally(normalization):
+    layer, x = made(normalization=normalization), normal(2, 7, 8)
+    ids = np.array([[0, 0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]])
+    keys = np.arange(7) < np.array([[6], [7]])  # one padded, one plain
+    got = to_numpy(layer(x, attention_mask=keys, segment_ids=ids))
+    plain = to_numpy(layer(x[1:]))
+    np.testing.assert_allclose(got[1:], plain, atol=1e-5)
+    prefix = to_numpy(layer(x[:1, :3]))  # never sees what follows
+    np.testing.assert_allclose(got[:1, :3], prefix, atol=1e-5)
+    for n in (4, 5, 6):  # nor does any target see a later one
+        last = to_numpy(layer(x[:1, :n]))[:, -1]
+        np.testing.assert_allclose(got[:1, n - 1], last, atol=1e-5)
+
+
+def test_every_way_to_give_a_key_mask_is_the_same():
+    layer, x = made(), normal(2, 7, 8)
+    mask = np.arange(7) < np.array([[7], [4]])
+    want = to_numpy(layer(x, attention_mask=mask))
+    assert (to_numpy(layer(x)) != want).any()
+    ways = [
+        layer(x, mask=mask),
+        layer(x, attention_mask=mask[:, None]),
+        layer(x, attention_mask=np.repeat(mask[:, None], 7, axis=1)),
+        layer(x, x, value_mask=mask),
+        layer(x, x, x, key_mask=mask),
+        layer(keras.layers.Masking()(np.where(mask[..., None], x, 0))),
+    ]
+    for got in ways:  # the last has other queries at its padding
+        np.testing.assert_allclose(to_numpy(got)[mask], want[mask], atol=1e-5)
+
+
+def test_padding_of_queries_does_not_mask_other_keys():
+    layer, x, y = made(), normal(2, 4, 8), normal(2, 7, 8)
+    mask = np.arange(4) < np.array([[4], [2]])
+    out = layer(x, y, query_mask=mask)
+    np.testing.assert_allclose(to_numpy(out), to_numpy(layer(x, y)), atol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "init",
+    [{}, {"normalization": "squared_relu"}, {"key_dim": 6}],
+    ids=str,
+)
+def test_query_with_nothing_to_attend_to_has_context_0(init, policy):
+    layer, x = made(**init, dtype=policy), normal(2, 7, 8)
+    mask = np.arange(7) < np.array([[5], [0]])
+    out = to_numpy(layer(x, attention_mask=mask))
+    assert np.isfinite(out).all()
+    bias = to_numpy(ops.cast(layer.output_dense.bias, layer.compute_dtype))
+    np.testing.assert_allclose(out[1], np.tile(bias, (7, 1)), rtol=1e-6)
+
+    def loss(x):
+        out = layer(x, attention_mask=ops.convert_to_tensor(mask))
+        return ops.sum(ops.square(ops.cast(out, "float32")))
+
+    slope = to_numpy(gradient(loss, x))
+    assert np.isfinite(slope).all()
+    assert slope[0].any() and not slope[1].any()
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_low_precision_is_near_to_float32(policy):
+    layer, x = made(rotary_base=1e4), 30 * normal(2, 7, 8)
+    low = made(rotary_base=1e4, dtype=policy)
+    low.set_weights(layer.get_weights())
+    want, got = (
+        to_numpy(t(x, use_causal_mask=True, attention_mask=some_mask(7, 7)))
+        for t in (layer, low)
+    )
+    np.testing.assert_allclose(got, want, atol=0.06 * np.abs(want).max())
+
+
+# ---- what is returned
+
+
+def test_scores_are_returned_on_request():
+    layer, x = made(), normal(2, 7, 8)
+    mask = np.arange(7) < np.array([[7], [4]])
+    out, weights, logits, (k, v) = layer(
+        x,
+        attention_mask=mask,
+        return_attention_scores=True,
+        return_attention_logits=True,
+        return_cache=True,
+    )
+    weights, k, v = (to_numpy(t) for t in (weights, k, v))
+    assert weights.shape == tuple(logits.shape) == (2, HEADS, 7, 7)
+    assert k.shape == v.shape == (2, 7, HEADS, DIM)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+    assert not weights[1, :, :, 4:].any()
+    context = np.einsum("bhnm,bmhd->bnhd", weights, v)
+    np.testing.assert_allclose(
+        to_numpy(layer.output_dense(context)), to_numpy(out), atol=1e-5
+    )
+    plain = to_numpy(layer(x, attention_mask=mask))
+    np.testing.assert_allclose(plain, to_numpy(out), atol=1e-5)
+
+
+def test_scores_of_the_layer_before_are_a_residual():  # RealFormer
+    first, second, x = made(), made(), normal(2, 7, 8)
+    _, before = first(x, return_attention_logits=True)
+    _, own = second(x, return_attention_logits=True)
+    _, both = second(x, attention_bias=before, return_attention_logits=True)
+    np.testing.assert_allclose(
+        to_numpy(both), to_numpy(before) + to_numpy(own), atol=1e-5
+    )
+
+
+def test_dropout_zeroes_weights_in_training_alone():
+    layer, x = made(dropout=0.5, seed=1), normal(2, 7, 8)
+    _, weights = layer(x, training=True, return_attention_scores=True)
+    assert (to_numpy(weights) > 0).all()  # those before the dropout
+    np.testing.assert_array_equal(to_numpy(layer(x)), to_numpy(layer(x)))
+    drawn = [to_numpy(layer(x, training=True)) for _ in range(2)]
+    assert (drawn[0] != drawn[1]).any()
+
+
+# ---- the cache of keys and values
+
+
+def chunks(layer, x, sizes, cache, index=lambda i: i):
+    """Decodes `x` in pieces of the given sizes; returns all outputs."""
+    outputs, i = [], 0
+    for n in sizes:
+        y, cache = layer(
+            x[:, i : i + n],
+            cache=cache,
+            cache_index=index(i),
+            use_causal_mask=True,
+        )
+        outputs.append(to_numpy(y))
+        i += n
+    return np.concatenate(outputs, axis=1)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 7, [4, 1, 2]], ids=str)
+@pytest.mark.parametrize(
+    "init",
+    [
+        {"rotary_base": 500.0},
+        {"key_dim": 6},
+        {"normalization": "softmax_plus"},
+        {"normalization": "squared_relu"},
+    ],
+    ids=str,
+)
+def test_cached_decoding_equals_the_causal_pass(init, sizes):
+    layer, x = made(**init), normal(2, 7, 8)
+    want = to_numpy(layer(x, use_causal_mask=True))
+    got = chunks(layer, x, sizes, layer.empty_cache(2, 9))
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_each_sample_may_have_its_own_place_in_the_cache():
+    layer, x = made(rotary_base=500.0), normal(2, 7, 8)
+    want = to_numpy(layer(x, use_causal_mask=True))
+    lengths = np.array([2, 4], "int32")
+    _, cache = layer(x[:, :4], cache=layer.empty_cache(2, 7), cache_index=0)
+    for step in range(3):
+        at = lengths + step
+        token = np.take_along_axis(x, at[:, None, None], axis=1)
+        y, cache = layer(token, cache=cache, cache_index=at)
+        np.testing.assert_allclose(
+            to_numpy(y)[:, 0], want[[0, 1], at], atol=1e-5
+        )
+
+
+def test_one_program_decodes_every_position():
+    layer, x = made(rotary_base=500.0), normal(2, 7, 8)
+    want = to_numpy(layer(x, use_causal_mask=True))
+
+    def step(token, k, v, index):
+        y, (k, v) = layer(token, cache=(k, v), cache_index=index)
+        return y, k, v
+
+    step, (k, v) = compiled(step), layer.empty_cache(2, 7)
+    for i in range(7):
+        token = ops.convert_to_tensor(x[:, i : i + 1])
+        y, k, v = step(token, k, v, ops.convert_to_tensor(np.int32(i)))
+        np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
+
+
+def test_masks_of_a_cache_are_of_its_slots():
+    """Prompts of unequal length, padded on the left."""
+    layer, x = made(rotary_base=500.0), normal(2, 6, 8)
+    pads = np.array([0, 2])
+    slots = np.arange(6) >= pads[:, None]
+    cache, positions = layer.empty_cache(2, 6), np.arange(6) - pads[:, None]
+    for part in (slice(0, 4), slice(4, 5), slice(5, 6)):
+        y, cache = layer(
+            x[:, part],
+            cache=cache,
+            cache_index=part.start,
+            positions=positions[:, part],
+            attention_mask=slots,
+            use_causal_mask=True,
+        )
+    want = to_numpy(layer(x[1:, 2:], use_causal_mask=True))
+    np.testing.assert_allclose(to_numpy(y)[1:, -1], want[:, -1], atol=1e-5)
+
+
+def test_cache_of_cross_attention_is_read_as_it_is():
+    layer = MultiHeadAttention(HEADS, DIM, key_dim=6)
+    x, y = normal(2, 7, 8), normal(2, 5, 3)
+    mask = np.arange(5) < np.array([[5], [3]])
+    want, cache = layer(x, y, attention_mask=mask, return_cache=True)
+    got, again = layer(x[:, 2:4], cache=cache, attention_mask=mask)
+    np.testing.assert_allclose(to_numpy(got), to_numpy(want)[:, 2:4], atol=1e-6)
+    assert [tuple(t.shape) for t in again] == [(2, 5, 3, 6), (2, 5, 3, 4)]
+
+
+# ---- Keras
+
+
+def test_trains_with_masks_and_positions_as_inputs(tmp_path):
+    ids = keras.Input((None,), dtype="int32")
+    segments = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
+    x = MultiHeadAttention(HEADS, DIM, rotary_base=1e4, name="attention")(
+        x, segment_ids=segments
+    )
+    x = keras.layers.Dense(9)(x)
+    net = keras.Model([ids, segments], x)
+    net.compile("adam", "mse", jit_compile=JIT)
+    data = [integers(9, 4, 6), np.tile([0, 0, 0, 1, 1, 1], (4, 1))]
+    before = net.get_weights()
+    net.fit(data, normal(4, 6, 9), verbose=0)
+    pairs = zip(before, net.get_weights(), strict=True)
+    moved = [(a != b).any() for a, b in pairs]
+    # of the biases that of the keys shifts all scores alike
+    assert sum(moved) >= len(moved) - 1
+    net.save(tmp_path / "net.keras")
+    again = keras.saving.load_model(tmp_path / "net.keras")
+    np.testing.assert_allclose(
+        again.predict(data, verbose=0), net.predict(data, verbose=0), atol=1e-6
+    )
+
+
+def test_mask_of_the_queries_passes_on():
+    ids = keras.layers.Embedding(9, 8, mask_zero=True)
+    mean = keras.layers.GlobalAveragePooling1D()
+    net = keras.Sequential([ids, made(), mean])
+    padded, bare = (to_numpy(net(np.array([i]))) for i in ([3, 4, 0], [3, 4]))
+    np.testing.assert_allclose(padded, bare, atol=1e-5)
+
+
+# ---- refusals
+
+
+X = normal(2, 7, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"query": X[0]}, "`query` .*Received: query of shape"),
+        ({"query": X[..., :5]}, r"`query` .*Received: .*\(2, 7, 5\)"),
+        ({"value": X[:1]}, "`value` .*Received: value of shape"),
+        ({"value": X, "key": X[:, :6]}, "`key` .*Received: key of shape"),
+        ({"key": X}, "`key` needs a `value`. Received: key"),
+        ({"attention_mask": np.ones((2, 6), bool)}, "Received: attention_mask"),
+        ({"attention_mask": np.ones((2, 7, 6), bool)}, "attention_mask of"),
+        ({"attention_mask": np.zeros((2, 7), "float32")}, "float32"),
+        ({"mask": np.ones((3, 7), bool)}, "Received: mask of shape"),
+        ({"value": X, "mask": np.ones((2, 7), bool)}, "as `attention_mask`"),
+        ({"segment_ids": np.ones((2, 6), int)}, "Received: segment_ids of"),
+        ({"segment_ids": np.ones((2, 7), int), "value": X}, "`segment_ids`"),
+        ({"positions": np.arange(7)}, "rotary_base.*Received: positions="),
+        ({"attention_bias": X}, "Received: attention_bias of shape"),
+        ({"relative_embeddings": X[:, None]}, "relative_embeddings of shape"),
+        ({"cache_index": 0}, "`cache_index` needs a `cache`"),
+        ({"cache": (X, X)}, "Received: cache of shape"),
+        ({"cache": X}, "Received: cache of shape"),
+        ({"cache": (normal(2, 9, 3, 4),) * 2, "value": X}, "place of `value`"),
+        (
+            {"cache": (normal(2, 9, 3, 4),) * 2, "cache_index": 1.0},
+            "Received: cache_index=1.0",
+        ),
+        (
+            {"cache": (normal(2, 9, 3, 4),) * 2, "cache_index": 3},
+            "9 slots. Received: cache_index=3",
+        ),
+    ],
+    ids=lambda x: str(list(x)) if isinstance(x, dict) else "",
+)
+def test_bad_arguments_are_refused(arguments, match):
+    layer = made()
+    with pytest.raises(ValueError, match=match):
+        layer(**{"query": X, **arguments})
+
+
+@pytest.mark.parametrize("name", ["soft", None, 1])
+def test_unknown_normalization_is_refused(name):
+    with pytest.raises(ValueError, match="Received: normalization="):
+        MultiHeadAttention(HEADS, DIM, normalization=name)
