@@ -77,6 +77,16 @@ CASES = {
             lambda: {"schedule": NoiseSchedule.author(12), "seed": 5},
             normal(4, 3, 5, 2),
         ),
+        "GatedAttentionUnit": Case(
+            {
+                "units": 10,
+                "key_dim": 6,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         "MultiHeadAttention": Case(
             {
                 "num_heads": 3,

@@ -1,5 +1,6 @@
 """Keras layers, one idea of an article a class."""
 
+from su_models.layers.attention.gated_attention_unit import GatedAttentionUnit
 from su_models.layers.attention.multi_head_attention import MultiHeadAttention
 from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
@@ -10,6 +11,7 @@ from su_models.layers.position.rotary_embedding import RotaryEmbedding
 
 __all__ = [
     "ForwardDiffusion",
+    "GatedAttentionUnit",
     "MultiHeadAttention",
     "NoisePredictionLoss",
     "RotaryEmbedding",

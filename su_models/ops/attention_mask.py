@@ -69,6 +69,13 @@ def _boolean(name, mask):
     return ops.cast(mask, "bool")
 
 
+def both_masks(mask, other):
+    """Returns what both masks let through; None lets everything through."""
+    if mask is None or other is None:
+        return other if mask is None else mask
+    return mask & other
+
+
 def causal_mask(num_queries, num_keys, offset=0):
     """Returns `(1, n, m)`: key j may be seen by query i if j <= i + offset.
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from su_models.layers.attention.projections import _ProjectedAttention
 from su_models.ops.attention_mask import (
+    both_masks,
     causal_mask,
     join_attention_mask,
     prefix_mask,
@@ -210,7 +211,7 @@ class MultiHeadAttention(_ProjectedAttention):
         )
         if segment_ids is not None:
             check_shape("segment_ids", segment_ids, q.shape[:2])
-            pair_mask = _both(pair_mask, prefix_mask(segment_ids))
+            pair_mask = both_masks(pair_mask, prefix_mask(segment_ids))
 
         fused = (
             self.normalization == "softmax"
@@ -228,7 +229,7 @@ class MultiHeadAttention(_ProjectedAttention):
         )  # then no mask of n² is made
         if not is_causal:
             order = _order(q, k, cache_index, use_causal_mask)
-            pair_mask = _both(pair_mask, order)
+            pair_mask = both_masks(pair_mask, order)
         mask = join_attention_mask(key_mask, pair_mask)
         if mask is not None:
             mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
@@ -316,13 +317,6 @@ def _order(q, k, cache_index, use_causal_mask):
     if cache_index is not None:  # the slots that are not written yet
         return causal_mask(1, m, cache_index + (n - 1))
     return None
-
-
-def _both(mask, other):
-    """Returns what both masks let through; None lets everything through."""
-    if mask is None or other is None:
-        return other if mask is None else mask
-    return mask & other
 
 
 def _check_combination(value, key, mask, segment_ids, cache, cache_index):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from su_models.layers.position.rotary_embedding import RotaryEmbedding
-from su_models.ops.is_integer import is_integer
+from su_models.ops.check_number import check_share, check_size
 
 
 class _ProjectedAttention(keras.layers.Layer):
@@ -52,27 +52,19 @@ class _ProjectedAttention(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        _check_size("num_heads", num_heads)
-        _check_size("head_dim", head_dim)
-        _check_size("key_dim", key_dim, optional=True)
-        _check_size("output_dim", output_dim, optional=True)
-        if rotary_base is not None and (key_dim or head_dim) % 2:
+        self.num_heads = check_size("num_heads", num_heads)
+        self.head_dim = check_size("head_dim", head_dim)
+        self.key_dim = check_size("key_dim", key_dim, optional=True)
+        self.output_dim = check_size("output_dim", output_dim, optional=True)
+        self.dropout = check_share("dropout", dropout)
+        if rotary_base is not None and (self.key_dim or self.head_dim) % 2:
             raise ValueError(
                 "`key_dim` (or `head_dim`, if that is None) must be even to "
                 f"be rotated. Received: key_dim={key_dim}, "
                 f"head_dim={head_dim}, rotary_base={rotary_base}"
             )
-        if isinstance(dropout, (str, type(None))) or not 0 <= dropout < 1:
-            raise ValueError(
-                f"`dropout` must be in [0, 1). Received: dropout={dropout}"
-            )
-        self.num_heads = int(num_heads)
-        self.head_dim = int(head_dim)
-        self.key_dim = None if key_dim is None else int(key_dim)
-        self.output_dim = None if output_dim is None else int(output_dim)
         self.use_bias = use_bias
         self.rotary_base = rotary_base
-        self.dropout = dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.seed = seed
@@ -179,15 +171,6 @@ def _as_matrix(initializer, num_inputs):
         return ops.reshape(matrix, shape)
 
     return initialize
-
-
-def _check_size(name, size, optional=False):
-    if optional and size is None:
-        return
-    if not is_integer(size) or size <= 0:
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={size}"
-        )
 
 
 def _check_shape(name, shape):

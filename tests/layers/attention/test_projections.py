@@ -65,11 +65,11 @@ def test_same_seed_gives_same_kernels():
         ((3, 4.5), "`head_dim` .*Received: head_dim=4.5"),
         ((3, True), "`head_dim` .*Received: head_dim=True"),
         ((3, 4, -1), "`key_dim` .*Received: key_dim=-1"),
-        ((3, 4, None, "8"), "`output_dim` .*Received: output_dim=8"),
+        ((3, 4, None, "8"), "`output_dim` .*Received: output_dim='8'"),
         ((3, 4, 5, None, True, 1e4), "even .*Received: key_dim=5"),
         ((3, 4, 6, None, True, 0), "positive. Received: base=0"),
         ((3, 4, 6, None, True, None, 1.0), "Received: dropout=1.0"),
-        ((3, 4, 6, None, True, None, "a"), "Received: dropout=a"),
+        ((3, 4, 6, None, True, None, "a"), "Received: dropout='a'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, match):

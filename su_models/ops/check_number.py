@@ -1,0 +1,32 @@
+"""Sizes and shares among the arguments of a class, refused in words."""
+
+from su_models.ops.is_integer import is_integer
+from su_models.ops.is_real import is_real
+
+
+def check_size(name, size, optional=False):
+    """Returns `size` as an `int`; None too, if `optional`.
+
+    Raises:
+        ValueError: if it is no positive integer.
+    """
+    if optional and size is None:
+        return None
+    if not is_integer(size) or size <= 0:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={size!r}"
+        )
+    return int(size)
+
+
+def check_share(name, share):
+    """Returns `share` as a `float`.
+
+    Raises:
+        ValueError: if it is no number in [0, 1).
+    """
+    if not is_real(share) or not 0 <= share < 1:
+        raise ValueError(
+            f"`{name}` must be a number in [0, 1). Received: {name}={share!r}"
+        )
+    return float(share)
