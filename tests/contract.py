@@ -73,6 +73,19 @@ _SMALL_DDPM = {
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
+        "AtrousSelfAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rate": 3,
+                "key_dim": 6,
+                "output_dim": 5,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         "ForwardDiffusion": Case(
             lambda: {"schedule": NoiseSchedule.author(12), "seed": 5},
             normal(4, 3, 5, 2),
@@ -81,6 +94,19 @@ CASES = {
             {
                 "units": 10,
                 "key_dim": 6,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
+        "LocalSelfAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "window": 2,
+                "key_dim": 6,
+                "output_dim": 5,
                 "rotary_base": 500.0,
                 "dropout": 0.2,
             },
@@ -105,6 +131,20 @@ CASES = {
         ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
+        ),
+        "SparseSelfAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rate": 3,
+                "window": 2,
+                "key_dim": 6,
+                "output_dim": 5,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+            },
+            normal(2, 7, 8),
+            sequence=True,
         ),
         "TimestepEmbedding": Case(
             {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")

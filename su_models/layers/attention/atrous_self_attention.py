@@ -1,0 +1,73 @@
+"""Self-attention with holes."""
+
+import keras
+
+from su_models.layers.attention.self_attention import _SelfAttention
+from su_models.ops.sparse_attention import atrous_attention, check_rate
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class AtrousSelfAttention(_SelfAttention):
+    """Attends to the tokens a multiple of `rate` away.
+
+    Article: https://kexue.fm/archives/6853
+        《为节约而生：从标准Attention到稀疏Attention》
+
+    Query i attends to itself and to the keys j with j ≡ i (mod rate), by
+
+        Attention(Q, K, V) = softmax(Q Kᵀ / √d) V                    Eq. (1)
+
+    It equals `MultiHeadAttention` with these holes in its mask, has the same
+    variables (`set_weights(dense.get_weights())`), and costs O(n²/rate): the
+    sequence is dealt to `rate` sequences, each attending densely.
+
+    Differs: in the author's code the zeros that fill up the sequence take
+    part in the softmax; here a key outside of the sequence or of a mask has
+    no weight, and a query without keys has context 0. The mask of the
+    queries passes through.
+
+    Args:
+        num_heads: int > 0. Number of heads.
+        head_dim: int > 0. Size of a head of the values.
+        rate: int > 0. Step between positions to attend to. It may exceed n.
+        key_dim, output_dim, use_bias, rotary_base, dropout,
+            kernel_initializer, bias_initializer, seed: as those of
+            `MultiHeadAttention`.
+
+    Call arguments:
+        query: `(batch, n, features)`, of any n.
+        value: as `query`. None: `query`.
+        key: as `query`. None: `value`.
+        mask: booleans `(batch, n)`, the padding; usually not passed, but
+            taken from upstream.
+        attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. The second
+            is read only where the layer looks.
+        positions: integers, `(n,)` or `(batch, n)`, to be rotated. None: 0,
+            ..., n - 1.
+        use_causal_mask: whether query i attends to keys up to i.
+
+    Returns:
+        A tensor `(batch, n, output_dim)`.
+
+    Raises:
+        ValueError: if an argument has a wrong shape or size.
+
+    Example:
+
+    >>> attention = su_models.layers.AtrousSelfAttention(
+    ...     num_heads=4, head_dim=16, rate=70
+    ... )
+    >>> tuple(attention(keras.random.normal((1, 5000, 64))).shape)
+    (1, 5000, 64)
+    """
+
+    def __init__(self, num_heads, head_dim, rate, **kwargs):
+        super().__init__(num_heads, head_dim, **kwargs)
+        check_rate(rate)
+        self.rate = int(rate)
+
+    def _attend(self, q, k, v, **masks):
+        return atrous_attention(q, k, v, self.rate, **masks)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}

@@ -1,0 +1,374 @@
+"""Attention to some of the positions, at the cost of those alone."""
+
+import numpy as np
+from keras import ops
+
+from su_models.ops.is_integer import is_integer
+
+_FAR = -1e30  # added to scores: below every real one, and no infinity
+_LEAST = -1e29  # so that a row with nothing to attend to has weights 0
+_BLOCKS = 64, 256  # queries in a block: at least, at most
+
+
+def local_attention(
+    q, k, v, window, causal=False, key_mask=None, pair_mask=None, drop=None
+):
+    """Attends to the positions that are at most `window` away.
+
+    Article: https://kexue.fm/archives/6853
+        《为节约而生：从标准Attention到稀疏Attention》
+
+    Query i attends to the keys j with |i - j| ≤ window:
+
+        softmax(q_i·k_j / √d) v_j, summed over these j       Eq. (1)
+
+    A block of queries is multiplied by the block of keys that it can reach,
+    so time and memory are O(n window). What is outside of the sequence, of
+    the window or of a mask has no weight at all. A query that may attend to
+    nothing gets 0. Softmax is in float32.
+
+    Args:
+        q: `(batch, n, heads, key_dim)`.
+        k: as `q`.
+        v: `(batch, n, heads, head_dim)`.
+        window: int >= 0. It may exceed n.
+        causal: whether keys after the query are left out.
+        key_mask: booleans `(1|batch, n)`, True for keys to attend to.
+        pair_mask: booleans `(1|batch, 1|n, n)`, read only where it counts.
+        drop: optional function of the weights, such as a dropout.
+
+    Returns:
+        A tensor `(batch, n, heads, head_dim)` of the dtype of `v`.
+
+    Raises:
+        ValueError: if `window` is no integer >= 0, or shapes do not agree.
+
+    Example:
+
+    >>> x = keras.random.normal((2, 1000, 4, 64))
+    >>> tuple(su_models.ops.local_attention(x, x, x, window=16).shape)
+    (2, 1000, 4, 64)
+    """
+    check_window(window)
+    _check_shapes(q, k, v)
+    if 0 in v.shape:
+        return ops.zeros_like(v)
+    key_mask, pair_mask = _masks(key_mask, pair_mask)
+    parts = _local(q, k, v, window, causal, key_mask, pair_mask, drop)
+    return _joined([parts], v.dtype)
+
+
+def atrous_attention(
+    q, k, v, rate, causal=False, key_mask=None, pair_mask=None, drop=None
+):
+    """Attends to the positions that are a multiple of `rate` away.
+
+    Article: https://kexue.fm/archives/6853
+        《为节约而生：从标准Attention到稀疏Attention》
+
+    Query i attends to the keys j with j ≡ i (mod rate), itself among them.
+    The sequence is dealt to `rate` sequences, each of which attends densely:
+    time and memory are O(n²/rate), the least with window at rate = √n.
+
+    Args:
+        q: `(batch, n, heads, key_dim)`.
+        k: as `q`.
+        v: `(batch, n, heads, head_dim)`.
+        rate: int > 0. It may exceed n.
+        causal: whether keys after the query are left out.
+        key_mask: booleans `(1|batch, n)`, True for keys to attend to.
+        pair_mask: booleans `(1|batch, 1|n, n)`, read only where it counts.
+        drop: optional function of the weights, such as a dropout.
+
+    Returns:
+        A tensor `(batch, n, heads, head_dim)` of the dtype of `v`.
+
+    Raises:
+        ValueError: if `rate` is no integer > 0, or shapes do not agree.
+
+    Example:
+
+    >>> x = keras.random.normal((2, 1000, 4, 64))
+    >>> tuple(su_models.ops.atrous_attention(x, x, x, rate=32).shape)
+    (2, 1000, 4, 64)
+    """
+    check_rate(rate)
+    _check_shapes(q, k, v)
+    if 0 in v.shape:
+        return ops.zeros_like(v)
+    key_mask, pair_mask = _masks(key_mask, pair_mask)
+    parts = _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop)
+    return _joined([parts], v.dtype)
+
+
+def sparse_attention(
+    q,
+    k,
+    v,
+    rate,
+    window,
+    causal=False,
+    key_mask=None,
+    pair_mask=None,
+    drop=None,
+):
+    """Attends to what is near, and to every `rate`-th position far away.
+
+    Article: https://kexue.fm/archives/6853
+        《为节约而生：从标准Attention到稀疏Attention》
+    Paper: https://arxiv.org/abs/1904.10509
+
+    Query i attends to the keys j with |i - j| ≤ window or j ≡ i (mod rate):
+    the union of `local_attention` and `atrous_attention`, each key once. The
+    two are computed side by side and share one softmax: with numerators N,
+    largest scores m and sums of weights Z of each,
+
+        (N₁ e^(m₁-m) + N₂ e^(m₂-m)) / (Z₁ e^(m₁-m) + Z₂ e^(m₂-m)),
+        m = max(m₁, m₂)
+
+    Args:
+        q: `(batch, n, heads, key_dim)`.
+        k: as `q`.
+        v: `(batch, n, heads, head_dim)`.
+        rate: int > 0. It may exceed n.
+        window: int >= 0. It may exceed n.
+        causal: whether keys after the query are left out.
+        key_mask: booleans `(1|batch, n)`, True for keys to attend to.
+        pair_mask: booleans `(1|batch, 1|n, n)`, read only where it counts.
+        drop: optional function of the weights, such as a dropout.
+
+    Returns:
+        A tensor `(batch, n, heads, head_dim)` of the dtype of `v`.
+
+    Raises:
+        ValueError: if `rate` is no integer > 0 or `window` no integer >= 0,
+            or shapes do not agree.
+
+    Example:
+
+    >>> x = keras.random.normal((2, 1000, 4, 64))
+    >>> y = su_models.ops.sparse_attention(x, x, x, rate=32, window=16)
+    >>> tuple(y.shape)
+    (2, 1000, 4, 64)
+    """
+    check_rate(rate)
+    check_window(window)
+    _check_shapes(q, k, v)
+    if 0 in v.shape:
+        return ops.zeros_like(v)
+    key_mask, pair_mask = _masks(key_mask, pair_mask)
+    near = _local(q, k, v, window, causal, key_mask, pair_mask, drop)
+    far = _atrous(
+        q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=window
+    )
+    return _joined([near, far], v.dtype)
+
+
+# ---- parts: (N, m, Z), `(b, n, h, dim)` and twice `(b, n, h, 1)`, float32
+
+
+def _local(q, k, v, window, causal, key_mask, pair_mask, drop):
+    n, length = q.shape[1], ops.shape(q)[1]
+    size, left, right = _tiling(n, window, causal)
+    count = -(-length // size)
+    span = left + size + right
+    tail = count * size - length
+
+    def blocks(x):  # (b, n, ...) -> (b, blocks, size, ...)
+        x = _pad(x, 0, tail)
+        return ops.reshape(x, (-1, count, size, *x.shape[2:]))
+
+    def spans(x):  # (b, n, ...) -> (b, blocks, span, ...)
+        whole, rest = divmod(span, size)
+        more = whole + bool(rest) - 1  # blocks that a span reaches beyond
+        x = _pad(x, left, tail + more * size - left)
+        x = ops.reshape(x, (-1, count + more, size, *x.shape[2:]))
+        parts = [x[:, i : i + count] for i in range(more + 1)]
+        parts[-1] = parts[-1][:, :, : rest or size]
+        return ops.concatenate(parts, axis=2) if more else parts[0]
+
+    i, j = np.arange(size)[:, None], np.arange(span) - left
+    keep = np.abs(i - j) <= window
+    if causal:
+        keep &= j <= i
+    real = spans(_real(length) if key_mask is None else key_mask)
+    real = ops.expand_dims(real, 2)  # (1|b, blocks, 1, span)
+    if pair_mask is not None:
+        start = ops.arange(count, dtype="int32")[:, None, None] * size
+        real = real & _pairs(pair_mask, start + i, start + j)
+    scores = ops.einsum("bcqhd,bckhd->bchqk", _scaled(q, blocks), spans(k))
+    e, m, z = _weights(scores, keep, ops.expand_dims(real, 2))
+    e = ops.cast(e if drop is None else drop(e), v.dtype)
+    context = ops.einsum("bchqk,bckhd->bcqhd", e, spans(v))
+    m, z = (ops.transpose(x, (0, 1, 3, 2, 4)) for x in (m, z))
+
+    def flat(x):
+        x = ops.reshape(x, (-1, count * size, *x.shape[3:]))
+        return x if n == count * size else x[:, :length]
+
+    return [flat(x) for x in (context, m, z)]
+
+
+def _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=-1):
+    """As `_local`; keys that are at most `beyond` away are left out."""
+    n, length = q.shape[1], ops.shape(q)[1]
+    rate = rate if n is None else min(rate, n)
+    count = -(-length // rate)
+    tail = count * rate - length
+
+    def dealt(x):  # (b, n, ...) -> (b, count, rate, ...)
+        x = _pad(x, 0, tail)
+        return ops.reshape(x, (-1, count, rate, *x.shape[2:]))
+
+    near = ops.arange(count, dtype="int32")
+    i, j = near[:, None], near
+    keep = ops.abs(i - j) > beyond // rate
+    if causal:
+        keep = keep & (j <= i)
+    real = dealt(_real(length) if key_mask is None else key_mask)
+    real = ops.expand_dims(ops.transpose(real, (0, 2, 1)), 2)
+    if pair_mask is not None:
+        shift = ops.arange(rate, dtype="int32")[:, None, None]
+        pairs = _pairs(pair_mask, i * rate + shift, j * rate + shift)
+        real = real & pairs
+    # (1|b, rate, 1|count, count)
+    scores = ops.einsum("bqrhd,bkrhd->brhqk", _scaled(q, dealt), dealt(k))
+    e, m, z = _weights(scores, keep, ops.expand_dims(real, 2))
+    e = ops.cast(e if drop is None else drop(e), v.dtype)
+    context = ops.einsum("brhqk,bkrhd->bqrhd", e, dealt(v))
+    m, z = (ops.transpose(x, (0, 3, 1, 2, 4)) for x in (m, z))
+
+    def flat(x):
+        x = ops.reshape(x, (-1, count * rate, *x.shape[3:]))
+        return x if n == count * rate else x[:, :length]
+
+    return [flat(x) for x in (context, m, z)]
+
+
+def _joined(parts, dtype):
+    """Returns the softmax over all parts together."""
+    m = parts[0][1]
+    for _, other, _ in parts[1:]:
+        m = ops.maximum(m, other)
+    numerator, total = 0.0, 0.0
+    for context, largest, z in parts:
+        # one part alone has m = largest: no factor, and no work
+        factor = 1.0 if len(parts) == 1 else ops.exp(largest - m)
+        numerator = numerator + ops.cast(context, "float32") * factor
+        total = total + z * factor
+    # a sum is at least 1, or 0 where there is nothing to attend to
+    total = ops.maximum(total, 0.5)
+    return ops.cast(numerator / total, dtype)
+
+
+def _weights(scores, keep, real):
+    """Returns e^(score - m), m, and the sum of these weights."""
+    scores = ops.cast(scores, "float32")
+    scores = ops.where(ops.logical_and(keep, real), scores, _FAR)
+    m = ops.max(ops.stop_gradient(scores), axis=-1, keepdims=True)
+    m = ops.maximum(m, _LEAST)
+    e = ops.exp(scores - m)
+    return e, m, ops.sum(e, axis=-1, keepdims=True)
+
+
+# ---- tiles
+
+
+def _tiling(n, window, causal):
+    """Returns queries in a block, and keys before and after it."""
+    least, most = _BLOCKS
+    if n is not None:
+        window = min(window, n - 1)
+    size = least
+    while size < most and 2 * size <= window:
+        size *= 2
+    right = 0 if causal else window
+    if n is not None and n <= size + window + right:
+        return n, 0, 0  # one block is no more than its span
+    return size, window, right
+
+
+def _scaled(q, tiled):
+    """Returns the queries over √d, in tiles."""
+    return tiled(q * (q.shape[-1] ** -0.5))  # first: float16 ends at 65504
+
+
+def _pad(x, before, after):
+    """Returns `x` with zeros around its second axis; `after` may vary."""
+    if not ops.is_tensor(after) and not (before or after):
+        return x
+    rest = [[0, 0]] * (len(x.shape) - 2)
+    return ops.pad(x, [[0, 0], [before, after], *rest])
+
+
+def _real(length):
+    """Returns the key mask of a sequence without padding, `(1, n)`."""
+    return ops.ones((1, length), "bool")
+
+
+def _pairs(pair_mask, rows, columns):
+    """Returns a pair mask at some pairs alone, `(1|b, ...)`.
+
+    Rows and columns that are outside give anything: they are masked anyway.
+    """
+    n = ops.shape(pair_mask)[-1]
+    rows, columns = (ops.clip(x, 0, n - 1) for x in (rows, columns))
+    flat = ops.reshape(pair_mask, (-1, n * n))
+    return ops.take(flat, rows * n + columns, axis=1)
+
+
+# ---- what is refused
+
+
+def _masks(key_mask, pair_mask):
+    """Returns boolean tensors; a pair mask without queries is a key mask."""
+    if key_mask is not None:
+        key_mask = ops.cast(key_mask, "bool")
+    if pair_mask is None:
+        return key_mask, None
+    pair_mask = ops.cast(pair_mask, "bool")
+    if pair_mask.shape[1] != 1:
+        return key_mask, pair_mask
+    same = pair_mask[:, 0]
+    return same if key_mask is None else key_mask & same, None
+
+
+def check_rate(rate):
+    """Refuses a rate that is no integer > 0.
+
+    Args:
+        rate: what was received.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not is_integer(rate) or rate <= 0:
+        raise ValueError(
+            f"`rate` must be a positive integer. Received: rate={rate!r}"
+        )
+
+
+def check_window(window):
+    """Refuses a window that is no integer >= 0.
+
+    Args:
+        window: what was received.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if not is_integer(window) or window < 0:
+        raise ValueError(
+            f"`window` must be an integer >= 0. Received: window={window!r}"
+        )
+
+
+def _check_shapes(q, k, v):
+    shapes = [tuple(x.shape) for x in (q, k, v)]
+    same = shapes[0] == shapes[1] and shapes[1][:-1] == shapes[2][:-1]
+    if not same or len(shapes[0]) != 4:
+        raise ValueError(
+            "`q` and `k` must be `(batch, n, heads, key_dim)` and `v` "
+            "`(batch, n, heads, head_dim)`, of the same n. "
+            f"Received: q, k, v of shapes {shapes}"
+        )
