@@ -129,6 +129,20 @@ CASES = {
         "NoisePredictionLoss": Case(
             inputs=(normal(4, 3, 5, 2), normal(4, 3, 5, 2)[::-1].copy())
         ),
+        "PositionEmbedding": Case(
+            {"input_dim": 3, "hierarchical": 0.3, "merge_mode": "mul"},
+            normal(2, 7, 6),
+            sequence=True,
+        ),
+        # the inputs are a query and a value, of which only lengths count
+        "RelativePositionBias": Case(
+            {"num_heads": 3, "num_buckets": 4, "max_distance": 3},
+            (integers(9, 2, 7), integers(9, 2, 5), integers(9, 2, 7)),
+        ),
+        "RelativePositionEmbedding": Case(
+            {"input_dim": 5, "output_dim": 4},
+            (integers(9, 2, 7), integers(9, 2, 5), integers(9, 2, 7)),
+        ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
         ),
@@ -144,6 +158,11 @@ CASES = {
                 "dropout": 0.2,
             },
             normal(2, 7, 8),
+            sequence=True,
+        ),
+        "SinusoidalPositionEmbedding": Case(
+            {"output_dim": 4, "merge_mode": "concat", "base": 500.0},
+            normal(2, 7, 6),
             sequence=True,
         ),
         "TimestepEmbedding": Case(

@@ -14,7 +14,17 @@ from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
 )
 from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
+from su_models.layers.position.position_embedding import PositionEmbedding
+from su_models.layers.position.relative_position_bias import (
+    RelativePositionBias,
+)
+from su_models.layers.position.relative_position_embedding import (
+    RelativePositionEmbedding,
+)
 from su_models.layers.position.rotary_embedding import RotaryEmbedding
+from su_models.layers.position.sinusoidal_position_embedding import (
+    SinusoidalPositionEmbedding,
+)
 
 __all__ = [
     "AtrousSelfAttention",
@@ -23,7 +33,11 @@ __all__ = [
     "LocalSelfAttention",
     "MultiHeadAttention",
     "NoisePredictionLoss",
+    "PositionEmbedding",
+    "RelativePositionBias",
+    "RelativePositionEmbedding",
     "RotaryEmbedding",
     "SparseSelfAttention",
+    "SinusoidalPositionEmbedding",
     "TimestepEmbedding",
 ]

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.ops.check_positions import check_positions
+
 
 @keras.saving.register_keras_serializable(package="su_models")
 class RotaryEmbedding(keras.layers.Layer):
@@ -80,8 +82,7 @@ class RotaryEmbedding(keras.layers.Layer):
 
     def _angles(self, positions, inputs):
         """Returns `m θ_i` in float32, ready to broadcast against pairs."""
-        positions = ops.convert_to_tensor(positions)
-        _check_positions(positions, inputs.shape[1])
+        positions = check_positions(positions, inputs.shape[1])
         dim = inputs.shape[-1]
         theta = self.base ** (-np.arange(0, dim, 2) / dim)  # (d/2,)
         angles = ops.expand_dims(ops.cast(positions, "float32"), -1)
@@ -97,17 +98,3 @@ class RotaryEmbedding(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "base": self.base}
-
-
-def _check_positions(positions, length):
-    """Refuses what would be rounded by autocasting, or broadcast in silence."""
-    dtype, shape = positions.dtype, tuple(positions.shape)
-    if not keras.backend.is_int_dtype(dtype):
-        raise ValueError(
-            f"`positions` must be integers. Received: positions of {dtype}"
-        )
-    if len(shape) not in (1, 2) or (length and shape[-1] not in (None, length)):
-        raise ValueError(
-            f"`positions` must be `(length,)` or `(batch, length)`, with the "
-            f"length {length} of the inputs. Received: positions of {shape}"
-        )

@@ -1,0 +1,141 @@
+"""Bias of attention scores by relative position."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from su_models.ops.check_number import check_size
+from su_models.ops.relative_positions import relative_positions
+from su_models.ops.take_rows import take_rows
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class RelativePositionBias(keras.layers.Layer):
+    """A number for each head and bucket of distances, added to scores (T5).
+
+    Article: https://kexue.fm/archives/8130
+        《让研究人员绞尽脑汁的Transformer位置编码》
+    Paper: https://arxiv.org/abs/1910.10683
+
+        q_i·k_j + β_ij,   β_ij = table[f(i - j)]              Eq. (10)
+
+    f gives each near distance its own bucket, far ones share buckets that
+    grow with the logarithm, and from `max_distance` on all are one. The
+    result goes to `MultiHeadAttention` as `attention_bias`; one layer serves
+    all blocks. Needs no mask: it does not see the inputs.
+
+    Args:
+        num_heads: int > 0. Number of heads.
+        num_buckets: int > 0. Number of buckets; even, if bidirectional.
+        max_distance: int. Distance from which on there is one bucket.
+        bidirectional: whether keys after the query have buckets of their
+            own, half of all (encoders). If not, these count as distance 0
+            (decoders, which mask them).
+        embeddings_initializer: of the table.
+
+    Call arguments:
+        query: any tensor `(batch, n, ...)`; only its length is read.
+        value: any tensor `(batch, m, ...)`, such as a cache of keys. None:
+            `query`.
+        positions: integers, `(n,)` or `(batch, n)`, of the queries. None: 0,
+            ..., n - 1. Keys are at 0, ..., m - 1.
+
+    Returns:
+        A tensor `(1, num_heads, n, m)`, or `(batch, num_heads, n, m)` for
+        positions of each sample.
+
+    Raises:
+        ValueError: if there are too few buckets, `max_distance` is not
+            beyond the near ones, or `positions` do not fit.
+
+    Example:
+
+    >>> bias = su_models.layers.RelativePositionBias(num_heads=4)
+    >>> x = keras.random.normal((2, 7, 64))
+    >>> tuple(bias(x).shape)
+    (1, 4, 7, 7)
+    >>> attention = su_models.layers.MultiHeadAttention(
+    ...     4, 16, attention_scale=False
+    ... )
+    >>> tuple(attention(x, attention_bias=bias(x)).shape)
+    (2, 7, 64)
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        num_buckets=32,
+        max_distance=128,
+        bidirectional=True,
+        embeddings_initializer="uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = check_size("num_heads", num_heads)
+        self.num_buckets = check_size("num_buckets", num_buckets)
+        self.max_distance = check_size("max_distance", max_distance)
+        self.bidirectional = bidirectional
+        sides = 2 if bidirectional else 1
+        if num_buckets % sides or num_buckets < 2 * sides:
+            raise ValueError(
+                "`num_buckets` must be at least 2, or even and at least 4 if "
+                f"bidirectional. Received: num_buckets={num_buckets}, "
+                f"bidirectional={bidirectional}"
+            )
+        if max_distance <= num_buckets // sides // 2:
+            raise ValueError(
+                "`max_distance` must be beyond the near distances, which are "
+                f"{num_buckets // sides // 2}. "
+                f"Received: max_distance={max_distance}"
+            )
+        self.embeddings_initializer = keras.initializers.get(
+            embeddings_initializer
+        )
+        self.supports_masking = True
+
+    def build(self, query_shape, value_shape=None, positions_shape=None):
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.num_buckets, self.num_heads),
+            initializer=self.embeddings_initializer,
+        )
+        self.built = True
+
+    def call(self, query, value=None, positions=None):
+        distance = relative_positions(query, value, positions)  # (1|b, n, m)
+        top = self.max_distance
+        index = ops.clip(distance, -top, top) + top
+        buckets = ops.take(ops.convert_to_tensor(self._buckets()), index)
+        bias = take_rows(self.embeddings, buckets)  # (1|b, n, m, h)
+        return ops.transpose(bias, (0, 3, 1, 2))
+
+    def _buckets(self):
+        """Returns the bucket of each distance j - i from -top to top."""
+        size = self.num_buckets // 2 if self.bidirectional else self.num_buckets
+        near, top = size // 2, self.max_distance
+        d = np.arange(top + 1)
+        # float32, as those who trained T5 have it: it decides where a
+        # distance is on the border of two buckets
+        far = np.log(np.maximum(d, 1).astype("float32") / np.float32(near))
+        far = far / np.float32(math.log(top / near)) * (size - near)
+        far = np.minimum(near + far.astype("int32"), size - 1)
+        left = np.where(d < near, d, far)  # of keys before the query
+        right = size + left[1:] if self.bidirectional else np.zeros(top, int)
+        return np.concatenate([left[::-1], right]).astype("int32")
+
+    def compute_mask(self, *args, **kwargs):
+        return None  # the result is no sequence
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "num_buckets": self.num_buckets,
+            "max_distance": self.max_distance,
+            "bidirectional": self.bidirectional,
+            "embeddings_initializer": keras.initializers.serialize(
+                self.embeddings_initializer
+            ),
+        }
