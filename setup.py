@@ -38,8 +38,10 @@ EXTRAS = {
         "jax>=0.10",
         "optax>=0.2.4",
         "pytorch_optimizer>=3.3",
+        "scipy>=1.11",
         "torch>=2.9",
         "transformers>=5.0",
+        "vector-quantize-pytorch>=1.20",
     ],
 }
 

@@ -49,6 +49,7 @@ class Case:
         is a tuple.
     sequence: layers: True if axis 1 of `inputs` is a sequence. Then a mask
         from upstream has to make padding unseen at the real positions.
+    cell: layers: True for a cell, which is checked in a `keras.layers.RNN`.
     by_sample: losses: False if the samples of a batch are not independent.
     targets: models: False if the model adds its own loss.
     """
@@ -57,6 +58,7 @@ class Case:
     inputs: Any = None
     shape: tuple | None = None
     sequence: bool = False
+    cell: bool = False
     by_sample: bool = True
     targets: bool = True
 
@@ -86,6 +88,11 @@ CASES = {
             normal(2, 7, 8),
             sequence=True,
         ),
+        "DeepNorm": Case(
+            {"alpha": 1.5, "epsilon": 1e-6},
+            (normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
+        ),
+        "FiniteScalarQuantizer": Case({"levels": [5, 4, 2]}, normal(2, 7, 3)),
         "ForwardDiffusion": Case(
             lambda: {"schedule": NoiseSchedule.author(12), "seed": 5},
             normal(4, 3, 5, 2),
@@ -99,6 +106,13 @@ CASES = {
             },
             normal(2, 7, 8),
             sequence=True,
+        ),
+        "GumbelSoftmax": Case(
+            {"temperature": 0.7, "hard": True, "seed": 5}, normal(2, 7, 6)
+        ),
+        "LayerNormalization": Case(
+            {"conditional": True, "hidden_units": 3, "epsilon": 1e-6},
+            (normal(2, 7, 6), normal(2, 5)),
         ),
         "LocalSelfAttention": Case(
             {
@@ -128,6 +142,29 @@ CASES = {
         ),
         "NoisePredictionLoss": Case(
             inputs=(normal(4, 3, 5, 2), normal(4, 3, 5, 2)[::-1].copy())
+        ),
+        "NormalSampling": Case(
+            {"seed": 5}, (normal(2, 7, 6), normal(2, 7, 6)[::-1].copy())
+        ),
+        "ONLSTM": Case(
+            {
+                "units": 6,
+                "levels": 3,
+                "return_distances": True,
+                "return_sequences": True,
+                "return_state": True,
+                "dropconnect": 0.2,
+                "recurrent_dropconnect": 0.2,
+                "seed": 5,
+            },
+            normal(2, 7, 5),
+            sequence=True,
+        ),
+        "ONLSTMCell": Case(
+            {"units": 6, "levels": 3, "master_input": "paper"},
+            normal(2, 7, 5),
+            sequence=True,
+            cell=True,
         ),
         "PositionEmbedding": Case(
             {"input_dim": 3, "hierarchical": 0.3, "merge_mode": "mul"},
@@ -168,8 +205,48 @@ CASES = {
         "TimestepEmbedding": Case(
             {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")
         ),
+        "VectorQuantizer": Case(
+            {
+                "codebook_size": 5,
+                "restart_threshold": 0.5,
+                "usage_decay": 0.1,
+                "seed": 5,
+            },
+            normal(2, 7, 6),
+            sequence=True,
+        ),
+        "VectorQuantizerEMA": Case(
+            {
+                "codebook_size": 5,
+                "decay": 0.1,
+                "restart_threshold": 0.5,
+                "seed": 5,
+            },
+            normal(2, 7, 6),
+            sequence=True,
+        ),
+        "VonMisesFisherSampling": Case(
+            {"kappa": 3.0, "seed": 5}, normal(2, 7, 6)
+        ),
     },
-    "losses": {},
+    "losses": {
+        "MultilabelCrossentropy": Case(
+            inputs=(integers(2, 5, 4).astype("float32"), normal(5, 4))
+        ),
+        "SmoothAccuracy": Case(inputs=(integers(3, 5), normal(5, 3))),
+        "SmoothF1": Case(
+            {"average": "micro"},
+            (integers(2, 5, 4).astype("float32"), normal(5, 4)),
+            by_sample=False,
+        ),
+        "SparseMultilabelCrossentropy": Case(
+            {"mask_zero": True}, (integers(4, 5, 2), normal(5, 4))
+        ),
+        "TaiLrCrossentropy": Case(
+            {"gamma": 0.3, "min_weight": 0.1, "label_smoothing": 0.2},
+            (integers(3, 5), normal(5, 3)),
+        ),
+    },
     "optimizers": {
         "Lookahead": Case(
             lambda: {
@@ -325,6 +402,27 @@ def _check_training(cls, init, inputs, shape, policy):
             assert np.isfinite(y).all()
         return
     _check_fit(net, inputs, len(outputs))
+
+
+def recurrent(cell):
+    """Returns a class: `keras.layers.RNN` around a cell, as if it were one."""
+
+    @keras.saving.register_keras_serializable(package="tests")
+    class Recurrent(keras.layers.RNN):
+        def __init__(self, name=None, dtype=None, trainable=True, **kwargs):
+            own = {"name": name, "dtype": dtype, "trainable": trainable}
+            super().__init__(
+                cell(**own, **kwargs), return_sequences=True, **own
+            )
+
+        def get_config(self):
+            return {**self.cell.get_config(), "name": self.name}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(**config)
+
+    return Recurrent
 
 
 def check_padding_is_ignored(layer, x, mask):

@@ -14,6 +14,10 @@ from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
 )
 from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
+from su_models.layers.normalization.deep_norm import DeepNorm
+from su_models.layers.normalization.layer_normalization import (
+    LayerNormalization,
+)
 from su_models.layers.position.position_embedding import PositionEmbedding
 from su_models.layers.position.relative_position_bias import (
     RelativePositionBias,
@@ -25,14 +29,34 @@ from su_models.layers.position.rotary_embedding import RotaryEmbedding
 from su_models.layers.position.sinusoidal_position_embedding import (
     SinusoidalPositionEmbedding,
 )
+from su_models.layers.quantization.finite_scalar_quantizer import (
+    FiniteScalarQuantizer,
+)
+from su_models.layers.quantization.vector_quantizer import VectorQuantizer
+from su_models.layers.quantization.vector_quantizer_ema import (
+    VectorQuantizerEMA,
+)
+from su_models.layers.recurrent.on_lstm import ONLSTM, ONLSTMCell
+from su_models.layers.stochastic.gumbel_softmax import GumbelSoftmax
+from su_models.layers.stochastic.normal_sampling import NormalSampling
+from su_models.layers.stochastic.von_mises_fisher_sampling import (
+    VonMisesFisherSampling,
+)
 
 __all__ = [
     "AtrousSelfAttention",
+    "DeepNorm",
+    "FiniteScalarQuantizer",
     "ForwardDiffusion",
     "GatedAttentionUnit",
+    "GumbelSoftmax",
+    "LayerNormalization",
     "LocalSelfAttention",
     "MultiHeadAttention",
     "NoisePredictionLoss",
+    "NormalSampling",
+    "ONLSTM",
+    "ONLSTMCell",
     "PositionEmbedding",
     "RelativePositionBias",
     "RelativePositionEmbedding",
@@ -40,4 +64,7 @@ __all__ = [
     "SparseSelfAttention",
     "SinusoidalPositionEmbedding",
     "TimestepEmbedding",
+    "VectorQuantizer",
+    "VectorQuantizerEMA",
+    "VonMisesFisherSampling",
 ]

@@ -7,32 +7,62 @@ from su_models.ops.autodiff import (
     value_and_variable_gradient,
     variable_gradient,
 )
+from su_models.ops.codebook_perplexity import codebook_perplexity
 from su_models.ops.compile import compiled, has_xla
+from su_models.ops.deep_norm_coefficients import deep_norm_coefficients
+from su_models.ops.normal_kl import normal_kl
 from su_models.ops.picture import image_grid
 from su_models.ops.random import SeedTensor, normal, seed_words
 from su_models.ops.recording_scope import RecordingScope
+from su_models.ops.smooth import (
+    smooth_abs,
+    smooth_argmax,
+    smooth_floor,
+    smooth_max,
+    smooth_one_hot,
+    smooth_relu,
+)
+from su_models.ops.smooth_top_k import grad_top_k, soft_k_max, thre_top_k
 from su_models.ops.sparse_attention import (
     atrous_attention,
     local_attention,
     sparse_attention,
 )
 from su_models.ops.split_model import split_model
+from su_models.ops.von_mises_fisher import (
+    von_mises_fisher_kl,
+    von_mises_fisher_moments,
+)
 
 __all__ = [
     "RecordingScope",
     "SeedTensor",
     "assign_if",
     "atrous_attention",
+    "codebook_perplexity",
     "compiled",
+    "deep_norm_coefficients",
+    "grad_top_k",
     "gradient",
     "has_xla",
     "image_grid",
     "local_attention",
     "normal",
+    "normal_kl",
     "seed_words",
+    "smooth_abs",
+    "smooth_argmax",
+    "smooth_floor",
+    "smooth_max",
+    "smooth_one_hot",
+    "smooth_relu",
+    "soft_k_max",
     "sparse_attention",
     "split_model",
+    "thre_top_k",
     "value_and_gradient",
     "value_and_variable_gradient",
     "variable_gradient",
+    "von_mises_fisher_kl",
+    "von_mises_fisher_moments",
 ]

@@ -1,0 +1,1 @@
+"""Layers that replace vectors by one of finitely many."""

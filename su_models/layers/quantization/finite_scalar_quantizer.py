@@ -1,0 +1,125 @@
+"""Finite scalar quantization: rounding in the place of a codebook."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from su_models.ops.is_integer import is_integer
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class FiniteScalarQuantizer(keras.layers.Layer):
+    """Rounds each feature to one of a few levels (FSQ).
+
+    Article: https://kexue.fm/archives/9826
+        《简单得令人尴尬的FSQ：“四舍五入”超越了VQ-VAE》
+    Paper: https://arxiv.org/abs/2309.15505
+
+        FSQ(t) = Round[(L-1) σ(t)]                                    Eq. (8)
+        y = (L-1) σ(z),   y + sg[Round[y] - y]                       Eq. (10)
+
+    A vector of d features becomes one of L_1 L_2 ... L_d codes, with no
+    codebook to learn, none to collapse, and no loss to add. Differs from
+    Eq. (10): features are divided by L-1, as in the author's code, so that
+    what follows sees numbers from 0 to 1 for any L. (The paper has tanh in
+    the place of σ, and an offset for even L.)
+
+    The author finds it equal to a learned codebook at about 1000 codes,
+    better above and worse below; the paper advises L >= 5.
+
+    Masks pass through unchanged. Nothing here is random or trained.
+
+    Args:
+        levels: list of ints >= 2, one a feature. The number of levels L.
+
+    Call arguments:
+        inputs: z, floats `(batch, ..., len(levels))`.
+
+    Returns:
+        `(quantized, indices)`: features in 0, 1/(L-1), ..., 1 of the shape
+        and dtype of `inputs`, and the number of the code, int32
+        `(batch, ...)`, in which the first feature is the lowest digit.
+
+    Raises:
+        ValueError: for a level below 2, more than 2³¹ codes, or inputs with
+            another number of features.
+
+    Example:
+
+    >>> quantize = su_models.layers.FiniteScalarQuantizer([3, 2])
+    >>> z, k = quantize(keras.ops.array([[0.1, 9.0], [-9.0, -9.0]]))
+    >>> print(keras.ops.convert_to_numpy(z), keras.ops.convert_to_numpy(k))
+    [[0.5 1. ]
+     [0.  0. ]] [4 0]
+    """
+
+    def __init__(self, levels, **kwargs):
+        super().__init__(**kwargs)
+        if (
+            not isinstance(levels, (list, tuple))
+            or not levels
+            or not all(is_integer(n) and n >= 2 for n in levels)
+        ):
+            raise ValueError(
+                "`levels` must be a list of integers >= 2. "
+                f"Received: levels={levels!r}"
+            )
+        self.levels = [int(n) for n in levels]
+        self.codebook_size = math.prod(self.levels)
+        if self.codebook_size > 2**31:
+            raise ValueError(
+                "`levels` must not give more than 2**31 codes. "
+                f"Received: levels={levels!r}"
+            )
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        if len(input_shape) < 2 or input_shape[-1] != len(self.levels):
+            raise ValueError(
+                "The inputs must be (batch, ..., d) with a feature for each "
+                f"of the {len(self.levels)} levels. "
+                f"Received: input_shape={input_shape}"
+            )
+        self.built = True
+
+    def call(self, inputs):
+        steps = ops.convert_to_tensor(np.array(self.levels) - 1, "float32")
+        y = ops.sigmoid(ops.cast(inputs, "float32")) * steps
+        level = ops.stop_gradient(ops.round(y))
+        # y less itself is 0: so this is the level to the last bit
+        quantized = (level + (y - ops.stop_gradient(y))) / steps
+        place = np.cumprod([1, *self.levels[:-1]])
+        place = ops.convert_to_tensor(place, "int32")
+        indices = ops.sum(ops.cast(level, "int32") * place, axis=-1)
+        # torch sums int32 as int64
+        indices = ops.cast(indices, "int32")
+        return ops.cast(quantized, self.compute_dtype), indices
+
+    def lookup(self, indices):
+        """Returns the codes of int `indices`, e.g. those that were generated.
+
+        Args:
+            indices: integers of any shape in 0, ..., codebook_size - 1.
+
+        Returns:
+            A float32 tensor `(*indices.shape, len(levels))`.
+        """
+        rest, digits = ops.cast(indices, "int32"), []
+        for n in self.levels:
+            digits.append(ops.cast(rest % n, "float32") / (n - 1))
+            rest = rest // n
+        return ops.stack(digits, axis=-1)
+
+    def compute_output_spec(self, inputs):
+        return (
+            keras.KerasTensor(inputs.shape, self.compute_dtype),
+            keras.KerasTensor(inputs.shape[:-1], "int32"),
+        )
+
+    def compute_mask(self, inputs, previous_mask):
+        return previous_mask, previous_mask
+
+    def get_config(self):
+        return {**super().get_config(), "levels": self.levels}

@@ -1,0 +1,315 @@
+"""Vector quantization with a codebook that is trained by gradients."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from su_models.ops.is_integer import is_integer
+from su_models.ops.is_real import is_real
+from su_models.ops.take_rows import take_rows
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class VectorQuantizer(keras.layers.Layer):
+    """Replaces each vector by the nearest one of a codebook.
+
+    Article: https://kexue.fm/archives/6760
+        《VQ-VAE的简明介绍：量子化自编码器》
+    Paper: https://arxiv.org/abs/1711.00937
+
+        z -> e_k,   k = argmin_j ‖z - e_j‖                            Eq. (4)
+
+    What follows sees e_k, but its gradient is given to z (straight-through),
+    and two terms are added to the loss that bring e_k and z together:
+
+        z + sg[e_k - z]                                              Eq. (10)
+        β ‖sg[z] - e_k‖² + γ ‖z - sg[e_k]‖²                          Eq. (13)
+
+    with ‖.‖² as a mean over all numbers of a batch. The codebook learns
+    from the first term alone, the encoder from what follows and the second.
+
+    Codes that no vector is nearest to receive no gradient, and often most of
+    a codebook dies. With `restart_threshold` above 0, a code whose share of
+    the vectors, averaged over about 1/(1 - usage_decay) training batches,
+    falls below that part of 1/codebook_size moves to a vector of the batch.
+    `perplexity()` tells how many codes are in use.
+
+    Masked vectors are quantized too, but neither enter the losses nor count
+    as use. A layer with `trainable = False` neither restarts nor counts.
+
+    Args:
+        codebook_size: int >= 1. Number K of codes.
+        codebook_weight: number >= 0. β.
+        commitment_weight: number >= 0. γ; the paper has 0.25 β.
+        restart_threshold: number from 0, no restarts, to 1.
+        usage_decay: number from 0 to below 1. How long use is remembered.
+        codebook_initializer: initializer of the codebook.
+        seed: optional int. Seed of the restarts.
+
+    Call arguments:
+        inputs: z, floats `(batch, ..., d)`.
+        mask: optional booleans, of the first axes of `inputs`.
+        training: bool. Whether to count use and to restart.
+
+    Returns:
+        `(quantized, indices)`: e_k of the shape and dtype of `inputs`, and
+        k, int32 `(batch, ...)`.
+
+    Raises:
+        ValueError: for inputs without a known last axis, or a mask of
+            another shape.
+
+    Example:
+
+    >>> quantize = su_models.layers.VectorQuantizer(codebook_size=512)
+    >>> z, k = quantize(keras.ops.ones((2, 8, 8, 64)))
+    >>> tuple(z.shape), tuple(k.shape)
+    ((2, 8, 8, 64), (2, 8, 8))
+    >>> tuple(quantize.lookup(k).shape)
+    (2, 8, 8, 64)
+    """
+
+    def __init__(
+        self,
+        codebook_size,
+        codebook_weight=1.0,
+        commitment_weight=0.25,
+        restart_threshold=0.0,
+        usage_decay=0.99,
+        codebook_initializer="uniform",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not is_integer(codebook_size) or codebook_size < 1:
+            raise ValueError(
+                "`codebook_size` must be a positive integer. "
+                f"Received: codebook_size={codebook_size!r}"
+            )
+        for name, value, high in (
+            ("codebook_weight", codebook_weight, np.inf),
+            ("commitment_weight", commitment_weight, np.inf),
+            ("restart_threshold", restart_threshold, 1),
+            ("usage_decay", usage_decay, 1 - 1e-12),
+        ):
+            if not is_real(value) or not 0 <= value <= high:
+                raise ValueError(
+                    f"`{name}` must be a number from 0 to {high:.0f}"
+                    f"{', and below' if 0.5 < high < 1 else ''}. "
+                    f"Received: {name}={value!r}"
+                )
+        self.codebook_size = int(codebook_size)
+        self.codebook_weight = codebook_weight
+        self.commitment_weight = commitment_weight
+        self.restart_threshold = restart_threshold
+        self.usage_decay = usage_decay
+        self.codebook_initializer = keras.initializers.get(codebook_initializer)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError(
+                "The inputs must be (batch, ..., d) with a known d. "
+                f"Received: input_shape={input_shape}"
+            )
+        self.input_spec = keras.layers.InputSpec(
+            ndim=len(input_shape), axes={-1: input_shape[-1]}
+        )
+        self._build_codebook((self.codebook_size, input_shape[-1]))
+        # share of each code; begins as if all had been used equally
+        share = keras.initializers.Constant(1 / self.codebook_size)
+        self.usage = self._state("usage", (self.codebook_size,), share)
+        self.usage_of_start = self._state("usage_of_start", (), "ones")
+        self.built = True
+
+    def _build_codebook(self, shape):
+        self._trained = self.add_weight(
+            name="codebook",
+            shape=shape,
+            initializer=self.codebook_initializer,
+            autocast=False,
+        )
+        # a restart moves this: on JAX a layer cannot assign to what is trained
+        self._moved = None
+        if self.restart_threshold:
+            self._moved = self._state("moved", shape, "zeros")
+
+    def _state(self, name, shape, initializer):
+        """A variable that is the same on all replicas, by their mean."""
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
+            trainable=False,
+            autocast=False,
+            aggregation="mean",
+        )
+
+    @property
+    def codebook(self):
+        """The codes e as a tensor `(codebook_size, d)`."""
+        if self._moved is None:
+            return ops.convert_to_tensor(self._trained)
+        return ops.add(self._trained, self._moved)
+
+    def lookup(self, indices):
+        """Returns the codes of int `indices`, e.g. those that were generated.
+
+        Args:
+            indices: integers of any shape in 0, ..., codebook_size - 1.
+
+        Returns:
+            A tensor `(*indices.shape, d)`.
+        """
+        return take_rows(self.codebook, indices)
+
+    def perplexity(self):
+        """Returns the perplexity of the codes, a scalar from 1 to K.
+
+        Of the last 1/(1 - usage_decay) training batches or so; a code that
+        was restarted counts as used until it has shown otherwise. Of a data
+        set: `su_models.ops.codebook_perplexity`.
+        """
+        start = self.usage_of_start / self.codebook_size
+        share = ops.maximum(self.usage - start, 0.0) + 1e-12
+        share = share / ops.sum(share)
+        return ops.exp(-ops.sum(share * ops.log(share)))
+
+    def call(self, inputs, mask=None, training=None):
+        z = ops.cast(inputs, "float32")
+        codebook = self.codebook
+        flat = ops.reshape(z, (-1, z.shape[-1]))  # (n, d)
+        nearest = _nearest(ops.stop_gradient(flat), ops.stop_gradient(codebook))
+        indices = ops.reshape(nearest, ops.shape(z)[:-1])
+        code = take_rows(codebook, indices)
+        keep = _keep(mask, indices)
+        for weight, a, b in self._terms(z, code):
+            self.add_loss(weight * _mean_square(a - b, keep))
+        if training and self.trainable and 0 not in z.shape:
+            keep = ops.reshape(keep, (-1,))
+            kept_first = None if mask is None else ops.argsort(-keep)
+            self._learn(ops.stop_gradient(flat), nearest, keep, kept_first)
+        # z less itself is 0: so this is the code to the last bit
+        quantized = ops.stop_gradient(code) + (z - ops.stop_gradient(z))
+        return ops.cast(quantized, self.compute_dtype), indices
+
+    def _terms(self, z, code):
+        """The terms of the loss: a weight, and two that should be near."""
+        return [
+            (self.codebook_weight, ops.stop_gradient(z), code),
+            (self.commitment_weight, z, ops.stop_gradient(code)),
+        ]
+
+    def _learn(self, z, indices, keep, kept_first):
+        """Counts how often codes are used, and moves those that are not."""
+        count = ops.segment_sum(keep, indices, self.codebook_size)  # (K,)
+        total = ops.sum(count)
+        old, decay = ops.convert_to_tensor(self.usage), self.usage_decay
+        new = decay * old + (1 - decay) * count / ops.maximum(total, 1.0)
+        dead = rows = None
+        if self.restart_threshold:
+            floor = self.restart_threshold / self.codebook_size
+            dead = ops.logical_and(new < floor, total > 0)
+            rows = self._spread(z, kept_first, total)
+            new = ops.where(dead, 1 / self.codebook_size, new)
+        self._learn_codes(z, indices, keep, count, dead, rows)
+        self.usage.assign(ops.where(total > 0, new, old))
+        start = ops.convert_to_tensor(self.usage_of_start)
+        self.usage_of_start.assign(ops.where(total > 0, decay * start, start))
+
+    def _learn_codes(self, z, indices, keep, count, dead, rows):
+        """What is not learned by gradients: `dead` codes move to `rows`."""
+        if dead is not None:
+            moved = ops.convert_to_tensor(self._moved)
+            away = ops.subtract(rows, ops.stop_gradient(self._trained))
+            self._moved.assign(ops.where(dead[:, None], away, moved))
+
+    def _spread(self, z, kept_first, total):
+        """Returns K vectors from all over the batch, not the masked ones.
+
+        Multiples of the golden ratio, shifted by one random number, fill the
+        batch evenly, for any few of the codes as well as for all.
+        """
+        multiples = _GOLDEN * np.arange(self.codebook_size) % 1.0
+        shift = keras.random.uniform((), seed=self.generator, dtype="float32")
+        place = (ops.convert_to_tensor(multiples, "float32") + shift) % 1.0
+        place = ops.minimum(ops.floor(place * total), total - 1)
+        place = ops.cast(ops.maximum(place, 0.0), "int32")
+        if kept_first is not None:
+            place = ops.take(kept_first, place, axis=0)
+        return ops.take(z, place, axis=0)
+
+    def compute_output_spec(self, inputs, mask=None, training=None):
+        return (
+            keras.KerasTensor(inputs.shape, self.compute_dtype),
+            keras.KerasTensor(inputs.shape[:-1], "int32"),
+        )
+
+    def compute_mask(self, inputs, previous_mask):
+        return previous_mask, previous_mask
+
+    def save_own_variables(self, store):
+        """Saves the weights, and where the random restarts have come to."""
+        super().save_own_variables(store)
+        store["generator"] = ops.convert_to_numpy(self.generator.state)
+
+    def load_own_variables(self, store):
+        """Loads the weights, so that training goes on as if never ended."""
+        weights = {key: store[key] for key in store.keys()}
+        state = weights.pop("generator", None)
+        super().load_own_variables(weights)
+        if state is not None:
+            self.generator.state.assign(state)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "codebook_size": self.codebook_size,
+            "codebook_weight": self.codebook_weight,
+            "commitment_weight": self.commitment_weight,
+            "restart_threshold": self.restart_threshold,
+            "usage_decay": self.usage_decay,
+            "codebook_initializer": keras.initializers.serialize(
+                self.codebook_initializer
+            ),
+            "seed": self.seed,
+        }
+
+
+def _nearest(z, codebook):
+    """Returns the number of the nearest code for each row, int32."""
+    # ‖z - e‖² less ‖z‖², seen from the first code: where all are far from
+    # the origin, squares of that distance would swallow their differences
+    z, e = z - codebook[:1], codebook - codebook[:1]
+    square = ops.sum(ops.square(e), axis=-1)  # (K,)
+    distance = square - 2 * ops.matmul(z, ops.transpose(e))  # (n, K)
+    return ops.cast(ops.argmin(distance, axis=-1), "int32")
+
+
+def _keep(mask, indices):
+    """Returns 1 for each vector that counts, else 0, as `indices`."""
+    ones = ops.ones_like(indices, dtype="float32")
+    if mask is None:
+        return ones
+    shape, full = tuple(mask.shape), tuple(indices.shape)
+    if len(shape) > len(full) or any(
+        a != b and None not in (a, b) for a, b in zip(shape, full, strict=False)
+    ):
+        raise ValueError(
+            f"`mask` must have the first axes of {full}. "
+            f"Received: mask of shape {shape}"
+        )
+    mask = ops.cast(mask, "float32")
+    for _ in full[len(shape) :]:
+        mask = ops.expand_dims(mask, axis=-1)
+    return ones * mask
+
+
+def _mean_square(difference, keep):
+    """Mean square, over features and over the vectors that count."""
+    each = ops.mean(ops.square(difference), axis=-1)
+    return ops.sum(each * keep) / ops.maximum(ops.sum(keep), 1.0)

@@ -1,0 +1,1 @@
+"""Layers that draw from a distribution and keep its gradient."""

@@ -1,0 +1,152 @@
+"""Samples of a categorical distribution, with gradients."""
+
+import keras
+from keras import ops
+
+from su_models.ops.is_integer import is_integer
+from su_models.ops.is_real import is_real
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class GumbelSoftmax(keras.layers.Layer):
+    """Draws near-one-hot vectors in proportion to exp(logits).
+
+    Article: https://kexue.fm/archives/6705
+        《漫谈重参数：从正态分布到Gumbel Softmax》
+    Paper: https://arxiv.org/abs/1611.01144
+
+    The index of the largest of o_i + g_i with Gumbel noise g is an exact
+    sample of softmax(o); its softmax at a temperature τ is a smooth one:
+
+        argmax_i (o_i + g_i),   g_i = -log(-log ε_i),  ε_i ~ U[0, 1]  Eq. (8)
+        y = softmax((o + g) / τ)                                     Eq. (10)
+
+    τ -> 0 gives one-hot vectors and vanishing gradients. So one begins at
+    about 1 and anneals it to about 0.01: `layer.temperature` is a variable,
+    and `layer.temperature = 0.5`, in a callback during `fit`, assigns to it.
+    It is saved with the weights.
+
+    With `hard=True` the output is exactly one-hot, and its gradient that of
+    y (straight-through). ε stays inside [2⁻²⁵, 1 - 2⁻²⁴], so that g lies
+    between -2.9 and 16.7, whatever a generator returns.
+
+    It draws at every call, in training and after it; for the likeliest
+    class take the argmax of the logits. Masks pass through unchanged.
+
+    Args:
+        temperature: number > 0. τ at the beginning.
+        hard: bool. Whether outputs are exactly one-hot.
+        axis: int. The axis of the classes.
+        seed: optional int. Seed of the noise.
+
+    Call arguments:
+        logits: o, floats `(batch, ..., classes, ...)`. Log probabilities
+            will do as well.
+
+    Returns:
+        y, of the shape and dtype of `logits`, with sum 1 over `axis`.
+
+    Raises:
+        ValueError: if τ is not positive, or the logits have no axis beside
+            the batch.
+
+    Example:
+
+    >>> sample = su_models.layers.GumbelSoftmax(0.5, hard=True, seed=0)
+    >>> y = sample(keras.ops.array([[0.0, 50.0, 0.0]]))
+    >>> print(keras.ops.convert_to_numpy(y))
+    [[0. 1. 0.]]
+    """
+
+    def __init__(
+        self, temperature=1.0, hard=False, axis=-1, seed=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        _check_temperature(temperature)
+        if not isinstance(hard, bool):
+            raise ValueError(f"`hard` must be a bool. Received: hard={hard!r}")
+        if not is_integer(axis):
+            raise ValueError(
+                f"`axis` must be an integer. Received: axis={axis!r}"
+            )
+        self.initial_temperature = float(temperature)
+        self.hard = hard
+        self.axis = int(axis)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+        self._temperature = self.add_weight(
+            name="temperature",
+            shape=(),
+            initializer=keras.initializers.Constant(self.initial_temperature),
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+        )
+
+    @property
+    def temperature(self):
+        """The variable τ. Assigning a number to it refuses what is <= 0."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value):
+        _check_temperature(value)
+        self._temperature.assign(value)
+
+    def build(self, input_shape):
+        rank = len(input_shape)
+        if rank < 2 or not -rank <= self.axis < rank or not self.axis % rank:
+            raise ValueError(
+                "The logits must have `axis`, and not as that of the batch. "
+                f"Received: input_shape={input_shape}, axis={self.axis}"
+            )
+        if input_shape[self.axis] is None:
+            raise ValueError(
+                "The number of classes must be known. "
+                f"Received: input_shape={input_shape}, axis={self.axis}"
+            )
+        self.built = True
+
+    def call(self, logits):
+        uniform = keras.random.uniform(
+            ops.shape(logits), dtype="float32", seed=self.generator
+        )
+        # float16 would round the noise, and overflow divided by τ
+        noisy = ops.cast(logits, "float32") + _gumbel(uniform)
+        y = ops.softmax(noisy / self._temperature, axis=self.axis)
+        if self.hard:
+            one = ops.one_hot(
+                ops.argmax(noisy, axis=self.axis),
+                logits.shape[self.axis],
+                axis=self.axis,
+                dtype="float32",
+            )
+            # exactly one-hot: y less itself is 0, where one - y + y is not
+            y = one + (y - ops.stop_gradient(y))
+        return ops.cast(y, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "temperature": self.initial_temperature,
+            "hard": self.hard,
+            "axis": self.axis,
+            "seed": self.seed,
+        }
+
+
+def _gumbel(uniform):
+    """-log(-log ε): finite, also where rounding has made ε 0 or 1."""
+    return -ops.log(-ops.log(ops.clip(uniform, 2.0**-25, 1 - 2.0**-24)))
+
+
+def _check_temperature(value):
+    if not is_real(value) or value <= 0:
+        raise ValueError(
+            "`temperature` must be a positive number. "
+            f"Received: temperature={value!r}"
+        )

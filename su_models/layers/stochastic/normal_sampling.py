@@ -1,0 +1,77 @@
+"""Normal samples with gradients for mean and variance."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class NormalSampling(keras.layers.Layer):
+    """Draws z ~ N(μ, σ²) so that μ and σ receive gradients.
+
+    Article: https://kexue.fm/archives/6705
+        《漫谈重参数：从正态分布到Gumbel Softmax》
+    Paper: https://arxiv.org/abs/1312.6114
+
+    The noise has no parameters, and z is a function of it:
+
+        E[f(z)] = E[f(ε σ + μ)],   z = ε σ + μ,   ε ~ N(0, 1)         Eq. (5)
+
+    σ = exp(log σ² / 2), so that any number is allowed as log σ². In a VAE
+    (article 5253) μ and log σ² are the encoder's two outputs, and the
+    divergence to add to the loss is `normal_kl`.
+
+    It draws at every call, in training and after it: what a VAE is
+    evaluated by is an expectation over z. Where one value is wanted take μ.
+    Masks pass through unchanged.
+
+    Args:
+        seed: optional int. Seed of the noise.
+
+    Call arguments:
+        mean: μ, floats `(batch, ...)`.
+        log_variance: log σ², of the shape of `mean`.
+
+    Returns:
+        z, of the shape and dtype of `mean`.
+
+    Raises:
+        ValueError: if the two shapes differ.
+
+    Example:
+
+    >>> sample = su_models.layers.NormalSampling(seed=0)
+    >>> z = sample(keras.ops.ones((2, 3)), keras.ops.full((2, 3), -200.0))
+    >>> print(keras.ops.convert_to_numpy(z))
+    [[1. 1. 1.]
+     [1. 1. 1.]]
+    """
+
+    def __init__(self, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def build(self, mean_shape, log_variance_shape):
+        if tuple(mean_shape) != tuple(log_variance_shape):
+            raise ValueError(
+                "`log_variance` must have the shape of `mean`, "
+                f"{tuple(mean_shape)}. Received: log_variance of shape "
+                f"{tuple(log_variance_shape)}"
+            )
+        self.built = True
+
+    def call(self, mean, log_variance):
+        noise = keras.random.normal(
+            ops.shape(mean), dtype="float32", seed=self.generator
+        )
+        # float16 holds no σ beyond log σ² = 22, and no ε below 6e-8
+        sigma = ops.exp(ops.cast(log_variance, "float32") / 2)
+        z = ops.cast(mean, "float32") + noise * sigma
+        return ops.cast(z, self.compute_dtype)
+
+    def compute_output_shape(self, mean_shape, log_variance_shape):
+        return mean_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}

@@ -1,0 +1,49 @@
+"""How many codes of a codebook are in use."""
+
+import numpy as np
+from keras import ops
+
+from su_models.ops.is_integer import is_integer
+
+
+def codebook_perplexity(indices, codebook_size):
+    """Returns the perplexity of code numbers, from 1 to `codebook_size`.
+
+    It is exp(-Σ p_k log p_k) of the shares p_k: as if that many codes were
+    used equally often. Count a whole data set at once: the perplexity of a
+    batch grows with the batch, and cannot be averaged.
+
+    Args:
+        indices: array of integers in 0, ..., codebook_size - 1 of any shape,
+            e.g. the indices that `VectorQuantizer` returns.
+        codebook_size: int >= 1.
+
+    Returns:
+        A float; NaN if there are no indices.
+
+    Raises:
+        ValueError: if an index is no such integer.
+
+    Example:
+
+    >>> su_models.ops.codebook_perplexity([[0, 1], [0, 1]], codebook_size=8)
+    2.0
+    """
+    if not is_integer(codebook_size) or codebook_size < 1:
+        raise ValueError(
+            "`codebook_size` must be a positive integer. "
+            f"Received: codebook_size={codebook_size!r}"
+        )
+    indices = np.ravel(ops.convert_to_numpy(indices))
+    if not indices.size:
+        return float("nan")
+    if indices.dtype.kind not in "iu" or not (
+        0 <= indices.min() and indices.max() < codebook_size
+    ):
+        raise ValueError(
+            f"`indices` must be integers from 0 to {codebook_size - 1}. "
+            f"Received: indices={indices}"
+        )
+    share = np.bincount(indices) / indices.size
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()))

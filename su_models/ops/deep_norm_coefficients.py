@@ -1,0 +1,94 @@
+"""How DeepNorm weighs residuals and scales initial weights with depth."""
+
+from su_models.ops.is_integer import is_integer
+
+# rule: (p, q) with α = (2N)^p and β = (2N)^-q
+_AUTHOR = {
+    "sgd": (1 / 4, 1 / 4),
+    "adam": (1 / 2, 1 / 2),
+    "lamb": (0, 1 / 2),
+}
+
+
+def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
+    """Returns α and β of DeepNorm for encoder and decoder.
+
+    Article: https://kexue.fm/archives/8978
+        《训练1000层的Transformer究竟有什么困难？》
+    Paper: https://arxiv.org/abs/2203.00555
+
+    α is the argument of `su_models.layers.DeepNorm`. β multiplies the
+    initial Xavier weights of the feed-forward layers and of the value and
+    output projections of attention; queries and keys keep theirs. In Keras:
+    `keras.initializers.VarianceScaling(β**2, "fan_avg", "uniform")`.
+
+    Of N layers, each of attention and feed-forward, a step of the optimizer
+    moves the output the same at every depth if
+
+        rule        α           β
+        "deepnet"   (2N)^(1/4)  (8N)^(-1/4)     the paper's
+        "sgd"       (2N)^(1/4)  (2N)^(-1/4)     Eq. (14)
+        "adam"      (2N)^(1/2)  (2N)^(-1/2)     Eq. (15)
+        "lamb"      1           (2N)^(-1/2)
+
+    The last three are the author's, β his λ: for SGD a step is ∝ ‖∇L‖²,
+    for Adam ∝ ‖∇L‖₁, and LAMB also follows the size of the weights. With an
+    encoder of N and a decoder of M layers there is the paper's rule alone:
+    0.81 (N⁴M)^(1/16) and 0.87 (N⁴M)^(-1/16) for the encoder, (3M)^(1/4) and
+    (12M)^(-1/4) for the decoder.
+
+    Args:
+        encoder_layers: int >= 0. N, or 0 without an encoder.
+        decoder_layers: int >= 0. M, or 0 without a decoder.
+        rule: `"deepnet"`, `"sgd"`, `"adam"` or `"lamb"`.
+
+    Returns:
+        `(encoder, decoder)`, each a pair `(α, β)` of floats, or None if that
+        stack has no layers.
+
+    Raises:
+        ValueError: if there are no layers, or an author's rule is asked for
+            an encoder with a decoder.
+
+    Example:
+
+    >>> encoder, _ = su_models.ops.deep_norm_coefficients(100, rule="adam")
+    >>> alpha, beta = encoder
+    >>> norm = su_models.layers.DeepNorm(alpha)
+    >>> print(f"{alpha:.4f} {beta:.4f}")
+    14.1421 0.0707
+    """
+    n = _count("encoder_layers", encoder_layers)
+    m = _count("decoder_layers", decoder_layers)
+    if not n and not m:
+        raise ValueError(
+            "There must be a layer. Received: "
+            f"encoder_layers={encoder_layers}, decoder_layers={decoder_layers}"
+        )
+    rules = ("deepnet", *_AUTHOR)
+    if rule not in rules:
+        raise ValueError(f"`rule` must be one of {rules}. Received: {rule!r}")
+    if n and m:
+        if rule != "deepnet":
+            raise ValueError(
+                "With an encoder and a decoder the only rule is 'deepnet'. "
+                f"Received: rule={rule!r}"
+            )
+        size = (n**4 * m) ** (1 / 16)
+        encoder = 0.81 * size, 0.87 / size
+        return encoder, ((3 * m) ** (1 / 4), (12 * m) ** (-1 / 4))
+    count = n or m
+    if rule == "deepnet":
+        stack = (2 * count) ** (1 / 4), (8 * count) ** (-1 / 4)
+    else:
+        p, q = _AUTHOR[rule]
+        stack = float((2 * count) ** p), (2 * count) ** -q
+    return (stack, None) if n else (None, stack)
+
+
+def _count(name, value):
+    if not is_integer(value) or value < 0:
+        raise ValueError(
+            f"`{name}` must be an integer >= 0. Received: {name}={value!r}"
+        )
+    return int(value)
