@@ -13,6 +13,7 @@ if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "su-models":
     from su_models import data as data
     from su_models import export as export
     from su_models import layers as layers
+    from su_models import losses as losses
     from su_models import models as models
     from su_models import ops as ops
     from su_models import optimizers as optimizers

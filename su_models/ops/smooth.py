@@ -1,0 +1,285 @@
+"""Smooth approximations of functions that have no useful derivative."""
+
+import math
+import numbers
+
+import keras
+from keras import ops
+
+# below this steepness the smoothed staircase is x - 1/2 to float32's precision
+_STAIRCASE = 1.0
+
+
+def smooth_max(x, sharpness=1.0, axis=-1):
+    """Log-sum-exp, the smooth maximum.
+
+    Article: https://kexue.fm/archives/3290
+        《寻求一个光滑的最大值函数》
+    Article: https://kexue.fm/archives/6620
+        《函数光滑化杂谈：不可导函数的可导逼近》
+
+        max(x_1, ..., x_n) = lim (1/K) log Σ_i exp(K x_i), K → ∞     Eq. (1)
+
+    It exceeds the maximum by 0 to log(n)/K.
+
+    Args:
+        x: a tensor.
+        sharpness: float > 0, or a tensor. K.
+        axis: int, the axis that is reduced.
+
+    Returns:
+        A tensor without `axis`, of the dtype of `x`.
+
+    Raises:
+        ValueError: if `sharpness` is not above 0, or `x` has no axis.
+
+    Example:
+
+    >>> y = su_models.ops.smooth_max([1.0, 2.0, 3.0, 2.9], sharpness=10.0)
+    >>> round(float(y), 3)
+    3.031
+    """
+    x, dtype = to_float32(x)
+    check_sharpness(sharpness)
+    # exact for equal entries and for a large K
+    top = ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
+    y = ops.logsumexp(sharpness * (x - top), axis=axis) / sharpness
+    return ops.cast(y + ops.squeeze(top, axis), dtype)
+
+
+def smooth_one_hot(x, sharpness=1.0, axis=-1):
+    """Softmax, the smooth one-hot vector of the largest entry.
+
+    Article: https://kexue.fm/archives/6620
+        《函数光滑化杂谈：不可导函数的可导逼近》
+
+        onehot(argmax(x)) ≈ softmax(K x)                             Eq. (7)
+
+    Entries that share the maximum share the 1.
+
+    Args:
+        x: a tensor.
+        sharpness: float > 0, or a tensor. K.
+        axis: int, the axis along which the entries sum to 1.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: if `sharpness` is not above 0, or `x` has no axis.
+
+    Example:
+
+    >>> y = su_models.ops.smooth_one_hot([2.0, 1.0, 4.0, 5.0, 3.0], 10.0)
+    >>> [round(float(p), 3) for p in y]
+    [0.0, 0.0, 0.0, 1.0, 0.0]
+    """
+    x, dtype = to_float32(x)
+    check_sharpness(sharpness)
+    return ops.cast(ops.softmax(sharpness * x, axis=axis), dtype)
+
+
+def smooth_argmax(x, sharpness=1.0, axis=-1):
+    """The expected index under softmax, the smooth arg max.
+
+    Article: https://kexue.fm/archives/6620
+        《函数光滑化杂谈：不可导函数的可导逼近》
+
+        argmax(x) ≈ Σ_i i softmax(K x)_i                            Eq. (10)
+
+    Differs: counts from 0, as `argmax` does; the article counts from 1.
+
+    Args:
+        x: a tensor.
+        sharpness: float > 0, or a tensor. K.
+        axis: int, the axis that is reduced.
+
+    Returns:
+        A tensor without `axis`, of the dtype of `x`. In float16 and bfloat16
+        large indices are rounded.
+
+    Raises:
+        ValueError: if `sharpness` is not above 0, or `x` has no axis.
+
+    Example:
+
+    >>> y = su_models.ops.smooth_argmax([2.0, 1.0, 4.0, 5.0, 3.0], 10.0)
+    >>> round(float(y), 3)
+    3.0
+    """
+    x, dtype = to_float32(x)
+    check_sharpness(sharpness)
+    p = ops.softmax(sharpness * x, axis=axis)
+    p = ops.moveaxis(p, axis, -1)
+    index = ops.cast(ops.arange(ops.shape(p)[-1]), p.dtype)
+    return ops.cast(ops.sum(p * index, axis=-1), dtype)
+
+
+def smooth_abs(x, sharpness=1.0):
+    """The smooth absolute value.
+
+    Article: https://kexue.fm/archives/3290
+        《寻求一个光滑的最大值函数》
+
+        |x| = lim (1/k) ln(e^(kx) + e^(-kx)), k → ∞                  Eq. (7)
+
+    It exceeds |x| by 0 to ln(2)/k; its derivative is tanh(k x).
+
+    Args:
+        x: a tensor.
+        sharpness: float > 0, or a tensor. k.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: if `sharpness` is not above 0.
+
+    Example:
+
+    >>> round(float(su_models.ops.smooth_abs(-3.0, sharpness=10.0)), 4)
+    3.0
+    """
+    x, dtype = to_float32(x, rank=0)
+    check_sharpness(sharpness)
+    # ln(e^u + e^-u) = softplus(2u) - u: no overflow, smooth at 0 as well
+    y = ops.softplus(2.0 * sharpness * x) / sharpness - x
+    return ops.cast(y, dtype)
+
+
+def smooth_relu(x, sharpness=1.0, form="softplus"):
+    """The smooth max(x, 0), in the four forms that Dirac's function gives.
+
+    Article: https://kexue.fm/archives/8718
+        《用狄拉克函数来构造非光滑函数的光滑近似》
+
+    A smooth bell in place of δ, integrated against max(y, 0), or against the
+    step θ(y) that x is multiplied with; the bell is the derivative of σ(t x)
+    or a normal density of σ = 1/t:
+
+        "softplus"  log(1 + e^(tx)) / t                              Eq. (8)
+        "gaussian"  ½ [x erf(x/(√2 σ)) + x + √(2/π) σ e^(-x²/2σ²)]   Eq. (9)
+        "swish"     x σ(t x)                                        Eq. (10)
+        "gelu"      ½ [x + x erf(x/(√2 σ))]                         Eq. (11)
+
+    Args:
+        x: a tensor.
+        sharpness: float > 0, or a tensor. t.
+        form: `"softplus"`, `"gaussian"`, `"swish"` or `"gelu"`.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: if `sharpness` is not above 0, or `form` is none of these.
+
+    Example:
+
+    >>> round(float(su_models.ops.smooth_relu(1.0, form="gelu")), 4)
+    0.8413
+    """
+    x, dtype = to_float32(x, rank=0)
+    check_sharpness(sharpness)
+    u = sharpness * x
+    if form == "softplus":
+        y = ops.softplus(u) / sharpness
+    elif form == "gaussian":
+        bell = math.sqrt(2.0 / math.pi) * ops.exp(-0.5 * ops.square(u))
+        y = 0.5 * (x * ops.erf(u / math.sqrt(2.0)) + x + bell / sharpness)
+    elif form == "swish":
+        y = x * ops.sigmoid(u)
+    elif form == "gelu":
+        y = 0.5 * (x + x * ops.erf(u / math.sqrt(2.0)))
+    else:
+        raise ValueError(
+            '`form` must be "softplus", "gaussian", "swish" or "gelu". '
+            f"Received: form={form!r}"
+        )
+    return ops.cast(y, dtype)
+
+
+def smooth_floor(x, sharpness=10.0):
+    """The smooth floor, a staircase of sigmoids.
+
+    Article: https://kexue.fm/archives/8718
+        《用狄拉克函数来构造非光滑函数的光滑近似》
+
+        ⌊x⌋ ≈ Σ_(n≤0) [σ(t(x-n)) - 1] + Σ_(n≥1) σ(t(x-n))           Eq. (15)
+
+    Differs: the article cuts both sums at fixed n, where its staircase ends.
+    Here they are taken around each x, so that it does not: one unit further
+    on, every value is 1 larger.
+
+    Args:
+        x: a tensor.
+        sharpness: float > 0. t. Up to 1 nothing remains of the steps: the
+            result is x - 1/2, as float32 has it.
+
+    Returns:
+        A tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: if `sharpness` is not a number above 0.
+
+    Example:
+
+    >>> y = su_models.ops.smooth_floor([0.5, 1.5, -0.5], sharpness=50.0)
+    >>> [round(float(v), 4) for v in y]
+    [0.0, 1.0, -1.0]
+    """
+    x, dtype = to_float32(x, rank=0)
+    check_sharpness(sharpness, tensor=False)
+    if sharpness <= _STAIRCASE:
+        return ops.cast(x - 0.5, dtype)
+    step = ops.stop_gradient(ops.floor(x))
+    r = (x - step)[..., None]  # in [0, 1)
+    n = 1 + math.ceil(18.0 / sharpness)  # what is beyond is below 1e-7
+    n = ops.arange(n, dtype=x.dtype)
+    up = ops.sigmoid(sharpness * (r - 1.0 - n))
+    down = ops.sigmoid(-sharpness * (r + n))  # 1 - σ
+    return ops.cast(step + ops.sum(up - down, axis=-1), dtype)
+
+
+def to_float32(x, rank=1):
+    """Returns `x` in float32, or float64 if it is, and the dtype to return.
+
+    Args:
+        x: what a tensor can be made of.
+        rank: int, the number of axes it must have at least.
+
+    Returns:
+        `(tensor, dtype)`; the dtype is that of `x` if it is one of floats.
+
+    Raises:
+        ValueError: if `x` has fewer axes.
+    """
+    if not isinstance(x, keras.KerasTensor):
+        x = ops.convert_to_tensor(x)
+    if len(x.shape) < rank:
+        raise ValueError(
+            f"`x` must have at least {rank} axes. Received: shape={x.shape}"
+        )
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        dtype = "float32"
+    return ops.cast(x, "float64" if dtype == "float64" else "float32"), dtype
+
+
+def check_sharpness(sharpness, tensor=True):
+    """Refuses what is no number above 0.
+
+    Args:
+        sharpness: what was received.
+        tensor: bool. Whether a tensor, whose value is not looked at, may be.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if isinstance(sharpness, numbers.Real) and 0 < sharpness < math.inf:
+        return
+    if tensor and ops.is_tensor(sharpness):
+        return
+    raise ValueError(
+        "`sharpness` must be a number above 0. "
+        f"Received: sharpness={sharpness!r}"
+    )
