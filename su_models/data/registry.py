@@ -7,9 +7,19 @@ from su_models.data.cifar10 import CIFAR10
 from su_models.data.digits import DIGITS
 from su_models.data.files import VARIABLE, locate
 from su_models.data.mnist import FASHION_MNIST, MNIST
+from su_models.data.ptb import PTB
+from su_models.data.treebank_sample import TREEBANK_SAMPLE
 
 REGISTRY = {
-    dataset.name: dataset for dataset in (DIGITS, MNIST, FASHION_MNIST, CIFAR10)
+    dataset.name: dataset
+    for dataset in (
+        DIGITS,
+        MNIST,
+        FASHION_MNIST,
+        CIFAR10,
+        PTB,
+        TREEBANK_SAMPLE,
+    )
 }
 
 
@@ -19,7 +29,7 @@ def names():
     Example:
 
     >>> from su_models.data import names
-    >>> names()
+    >>> names()[:4]
     ['digits', 'mnist', 'fashion_mnist', 'cifar10']
     """
     return list(REGISTRY)
@@ -38,9 +48,11 @@ def load(name):
         name: one of `names()`.
 
     Returns:
-        A dict of splits, `"train"` and `"test"`, each a dict of NumPy
-        arrays. For an image set `x` is uint8 `(n, height, width, channels)`
-        and `y` int64 `(n,)`; `cifar10` adds the bool `lossless`.
+        A dict of splits, mostly `"train"` and `"test"`, each a dict of NumPy
+        arrays or lists. For an image set `x` is uint8 `(n, height, width,
+        channels)` and `y` int64 `(n,)`; `cifar10` adds the bool `lossless`.
+        `ptb` has `tokens`, lists of words; `treebank_sample` has `trees`,
+        nested lists, in one split `"all"`.
 
     Raises:
         ValueError: if the name is unknown or a file is not the known one.

@@ -8,7 +8,14 @@ from su_models.data.registry import REGISTRY
 
 
 def test_names():
-    assert data.names() == ["digits", "mnist", "fashion_mnist", "cifar10"]
+    assert data.names() == [
+        "digits",
+        "mnist",
+        "fashion_mnist",
+        "cifar10",
+        "ptb",
+        "treebank_sample",
+    ]
 
 
 def test_names_cannot_be_changed_from_outside():
@@ -50,7 +57,7 @@ def test_loading_twice_gives_equal_but_separate_arrays():
 @pytest.mark.parametrize("function", [data.load, data.describe])
 def test_an_unknown_name_is_refused(function, name, guess):
     message = (
-        "`name` must be one of digits, mnist, fashion_mnist, cifar10. "
+        f"`name` must be one of {', '.join(data.names())}. "
         f"{guess}Received: name={re.escape(str(name))}$"
     )
     with pytest.raises(ValueError, match=message):
