@@ -1,0 +1,565 @@
+"""ON-LSTM: an LSTM whose neurons are ordered by the level they remember."""
+
+import keras
+from keras import ops
+
+from su_models.ops.check_shape import check_shape
+from su_models.ops.is_integer import is_integer
+from su_models.ops.is_real import is_real
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class ONLSTMCell(keras.layers.Layer):
+    """One step of `ONLSTM`, for `keras.layers.RNN` and `StackedRNNCells`.
+
+    Article: https://kexue.fm/archives/6621
+        《ON-LSTM：用有序神经元表达层次结构》
+    Paper: https://arxiv.org/abs/1810.09536
+
+    The gates f, i, o and the candidate ĉ are those of an LSTM. Two more, the
+    master gates, say which levels of the memory the history keeps, and which
+    ones the input writes to:
+
+        f̃ = cs→ softmax(W_f̃ x + U_f̃ h + b_f̃)
+        ĩ = cs← softmax(W_ĩ x + U_ĩ h + b_ĩ),   ω = f̃ ∘ ĩ
+
+        c = ω ∘ (f ∘ c + i ∘ ĉ) + (f̃ - ω) ∘ c + (ĩ - ω) ∘ ĉ         Eq. (10)
+        h = o ∘ tanh(c)
+
+    cs→ sums from the left, cs← from the right: low levels are rewritten at
+    each step, high ones last. The paper has ĩ = 1 - cs→ softmax(...) instead,
+    Eq. (11), which is the author's ĩ less the softmax itself: its highest
+    level is never written to.
+
+    The `units` are `levels` groups of neighbours that share a value of the
+    master gates. With one level f̃ = ĩ = 1, an LSTM. The master gates are
+    computed in float32 under any policy. A cell has nothing that is random.
+
+    Columns of the kernels and of the bias: i, f, ĉ, o (`units` each), as
+    `keras.layers.LSTM` has them, then f̃, ĩ (`levels` each).
+
+    Args:
+        units: int >= 1. Size of output and memory.
+        levels: int >= 1 that divides `units`.
+        master_input: `"su"` (the author's ĩ) or `"paper"`.
+        activation: of ĉ and of the memory.
+        recurrent_activation: of f, i and o.
+        use_bias: whether there is a bias.
+        kernel_initializer: of what inputs are multiplied with.
+        recurrent_initializer: of what the last output is multiplied with.
+        bias_initializer: of the bias.
+        kernel_regularizer: optional.
+        recurrent_regularizer: optional.
+        bias_regularizer: optional.
+
+    Call arguments:
+        inputs: `(batch, features)`.
+        states: list of output and memory of the step before, each
+            `(batch, units)`.
+
+    Returns:
+        The output `(batch, units)` and the list of the two new states.
+
+    Raises:
+        ValueError: if `levels` does not divide `units`, an argument is none
+            of the above, or a shape is another one.
+
+    Example:
+
+    >>> cell = su_models.layers.ONLSTMCell(units=12, levels=3)
+    >>> layer = keras.layers.RNN(cell)
+    >>> tuple(layer(keras.ops.ones((2, 7, 5))).shape)
+    (2, 12)
+    """
+
+    def __init__(
+        self,
+        units,
+        levels,
+        master_input="su",
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        for name, n in (("units", units), ("levels", levels)):
+            if not is_integer(n) or n < 1:
+                raise ValueError(
+                    f"`{name}` must be an integer >= 1. Received: {name}={n!r}"
+                )
+        if units % levels:
+            raise ValueError(
+                "`levels` must divide `units`. "
+                f"Received: units={units}, levels={levels}"
+            )
+        if master_input not in ("su", "paper"):
+            raise ValueError(
+                "`master_input` must be 'su' or 'paper'. "
+                f"Received: master_input={master_input!r}"
+            )
+        self.units = int(units)
+        self.levels = int(levels)
+        self.master_input = master_input
+        self.activation = keras.activations.get(activation)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.recurrent_initializer = keras.initializers.get(
+            recurrent_initializer
+        )
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = keras.regularizers.get(
+            recurrent_regularizer
+        )
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.state_size = [self.units, self.units]
+        self.output_size = self.units
+
+    def build(self, input_shape):
+        if len(input_shape) != 2 or input_shape[-1] is None:
+            raise ValueError(
+                "A step's inputs must be `(batch, features)` with known "
+                f"features. Received: input_shape={input_shape}"
+            )
+        columns = 4 * self.units + 2 * self.levels
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], columns),
+            name="kernel",
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, columns),
+            name="recurrent_kernel",
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(columns,),
+                name="bias",
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+            )
+
+    def call(self, inputs, states):
+        _check_states(states, self.units)
+        z = self.project(inputs, self.kernel)
+        return self.step(z, states, self.recurrent_kernel)
+
+    def project(self, inputs, kernel):
+        """Returns what depends on the inputs alone, for any number of steps.
+
+        Args:
+            inputs: `(batch, ..., features)`.
+            kernel: the cell's own, or as drop-connect left it.
+
+        Returns:
+            A tensor `(batch, ..., 4 units + 2 levels)`.
+        """
+        z = ops.matmul(inputs, kernel)
+        return z if self.bias is None else z + self.bias
+
+    def step(self, z, states, recurrent_kernel):
+        """Goes one step from `states`, given what `project` returned.
+
+        Args:
+            z: `(batch, 4 units + 2 levels)`.
+            states: list of output and memory, `(batch, units)` each.
+            recurrent_kernel: the cell's own, or as drop-connect left it.
+
+        Returns:
+            The output and the list of the two new states.
+        """
+        h, c = states
+        z = z + ops.matmul(h, recurrent_kernel)
+        i, f, c_hat, o = (
+            z[:, k * self.units : (k + 1) * self.units] for k in range(4)
+        )
+        i, f, o = (self.recurrent_activation(x) for x in (i, f, o))
+        c_hat = self.activation(c_hat)
+        master_f, master_i = self._master_gates(z[:, 4 * self.units :])
+        omega = master_f * master_i
+        i, f, c, c_hat = (self._by_level(x) for x in (i, f, c, c_hat))
+        # Eq. (10), with c and ĉ taken out of the brackets
+        c = (omega * f + (master_f - omega)) * c
+        c = c + (omega * i + (master_i - omega)) * c_hat
+        c = ops.reshape(c, (-1, self.units))
+        h = o * self.activation(c)
+        return h, [h, c]
+
+    def _by_level(self, x):
+        """Views `(b, units)` as `(b, levels, units / levels)`."""
+        return ops.reshape(x, (-1, self.levels, self.units // self.levels))
+
+    def _master_gates(self, z):
+        """Returns f̃ and ĩ, `(b, levels, 1)` each."""
+        # bfloat16 has 8 bits: sums of a softmax would miss 1 by a percent
+        z = ops.cast(ops.reshape(z, (-1, 2, self.levels)), "float32")
+        p = _softmax(z)
+        sums = ops.cumsum(p, axis=-1)
+        master_f, master_i = sums[:, 0], 1.0 - sums[:, 1]
+        if self.master_input == "su":
+            master_i = master_i + p[:, 1]
+        return (
+            ops.cast(ops.expand_dims(x, -1), self.compute_dtype)
+            for x in (master_f, master_i)
+        )
+
+    def get_initial_state(self, batch_size=None):
+        """Returns the states before the first step: zeros."""
+        shape = (batch_size, self.units)
+        return [ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2)]
+
+    def compute_output_shape(self, input_shape, states_shape=None):
+        shape = (input_shape[0], self.units)
+        return shape, [shape, shape]
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "levels": self.levels,
+            "master_input": self.master_input,
+            "activation": keras.activations.serialize(self.activation),
+            "recurrent_activation": keras.activations.serialize(
+                self.recurrent_activation
+            ),
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(
+                self.kernel_initializer
+            ),
+            "recurrent_initializer": keras.initializers.serialize(
+                self.recurrent_initializer
+            ),
+            "bias_initializer": keras.initializers.serialize(
+                self.bias_initializer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
+            ),
+            "recurrent_regularizer": keras.regularizers.serialize(
+                self.recurrent_regularizer
+            ),
+            "bias_regularizer": keras.regularizers.serialize(
+                self.bias_regularizer
+            ),
+        }
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class ONLSTM(keras.layers.RNN):
+    """Ordered Neurons LSTM: learns a hierarchy, and tells it.
+
+    Article: https://kexue.fm/archives/6621
+        《ON-LSTM：用有序神经元表达层次结构》
+    Paper: https://arxiv.org/abs/1810.09536
+
+    `ONLSTMCell` says what happens in a step. How much of the history a step
+    forgets is the level at which something new begins there:
+
+        d_f ≈ Σ_k k p_f(k) = n (1 - mean(f̃)) + 1,   k = 1, ..., n    Eq. (14)
+
+    `return_distances=True` returns 1 - mean(f̃), the sequence of Eq. (15), at
+    least 0 and less than 1; `su_models.text.induce_tree` makes a tree of it.
+
+    The inputs of all steps are projected at once, before the loop. Masked
+    steps change nothing: states are carried over them, distances are 0.
+
+    Differs: the author's code drops connections of both kernels at one rate,
+    the paper's those of the recurrent kernel; here each has a rate. Masks
+    are drawn once a call, for all its samples and steps.
+
+    Args:
+        units: int >= 1. Size of output and memory.
+        levels: int >= 1 that divides `units`.
+        master_input: `"su"` (the author's ĩ) or `"paper"`.
+        return_distances: whether to return the distances. Not with
+            `go_backwards`, hence not inside `keras.layers.Bidirectional`:
+            the history is what has been read.
+        dropconnect: float, 0 <= rate < 1. Share of the kernel's entries that
+            are 0 in a training step, the others are enlarged.
+        recurrent_dropconnect: the same of the recurrent kernel.
+        seed: optional int. Of drop-connect.
+        activation: see `ONLSTMCell`, as for the eight that follow.
+        recurrent_activation: of f, i and o.
+        use_bias: whether there is a bias.
+        kernel_initializer: of the kernel.
+        recurrent_initializer: of the recurrent kernel.
+        bias_initializer: of the bias.
+        kernel_regularizer: optional.
+        recurrent_regularizer: optional.
+        bias_regularizer: optional.
+        **kwargs: those of `keras.layers.RNN`: `return_sequences`,
+            `return_state`, `go_backwards`, `stateful`,
+            `zero_output_for_mask`, `activity_regularizer`, `name`, `dtype`;
+            not `unroll`.
+
+    Call arguments:
+        sequences: `(batch, length, features)`.
+        initial_state: optional list of output and memory before the first
+            step, `(batch, units)` each.
+        mask: optional booleans `(batch, length)`, True = real.
+        training: whether connections are dropped.
+
+    Returns:
+        The last output `(batch, units)`, or all, `(batch, length, units)`,
+        with `return_sequences`. Then, as asked for: float32 distances
+        `(batch, length)`; the last output and the last memory.
+
+    Raises:
+        ValueError: if `levels` does not divide `units`, an argument is none
+            of the above, or a shape is another one.
+
+    Example:
+
+    >>> layer = su_models.layers.ONLSTM(12, levels=3, return_distances=True)
+    >>> outputs, distances = layer(keras.ops.ones((2, 7, 5)))
+    >>> tuple(outputs.shape), tuple(distances.shape)
+    ((2, 12), (2, 7))
+    """
+
+    def __init__(
+        self,
+        units,
+        levels,
+        master_input="su",
+        return_distances=False,
+        dropconnect=0.0,
+        recurrent_dropconnect=0.0,
+        seed=None,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        **kwargs,
+    ):
+        _check_rates(
+            dropconnect=dropconnect, recurrent_dropconnect=recurrent_dropconnect
+        )
+        if kwargs.pop("unroll", False):
+            raise ValueError(
+                "An unrolled loop compiles for minutes, and has masks wrong "
+                "on some backends. Received: unroll=True"
+            )
+        if return_distances and kwargs.get("go_backwards"):
+            raise ValueError(
+                "`return_distances` goes with reading forwards: not with "
+                "`go_backwards`, nor inside `Bidirectional`. "
+                "Received: return_distances=True, go_backwards=True"
+            )
+        cell = ONLSTMCell(
+            units,
+            levels,
+            master_input,
+            activation=activation,
+            recurrent_activation=recurrent_activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            dtype=kwargs.get("dtype"),
+            trainable=kwargs.get("trainable", True),
+            name="on_lstm_cell",
+        )
+        super().__init__(cell, **kwargs)
+        self.return_distances = bool(return_distances)
+        self.dropconnect = dropconnect
+        self.recurrent_dropconnect = recurrent_dropconnect
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self._distances = None  # from inner_loop to call
+
+    def build(self, sequences_shape, initial_state_shape=None):
+        if len(sequences_shape) != 3:
+            raise ValueError(
+                "The inputs must be `(batch, length, features)`. "
+                f"Received: sequences_shape={sequences_shape}"
+            )
+        super().build(sequences_shape)
+
+    @property
+    def variables(self):
+        """All state, that of a stateful layer too.
+
+        Keras' RNN leaves that out, and its JAX trainer then forgets it.
+        """
+        return [*super().variables, *(self.states or ())]
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if initial_state is not None:
+            _check_states(initial_state, self.cell.units)
+        if mask is not None:
+            mask = keras.tree.flatten(mask)[0]
+            check_shape("mask", mask, sequences.shape[:2])
+            mask = ops.cast(mask, "bool")
+        results = super().call(
+            sequences,
+            initial_state=initial_state,
+            mask=mask,
+            training=training,
+        )
+        if not self.return_distances:
+            return results
+        distances, self._distances = self._distances, None
+        outputs, *states = results if self.return_state else (results,)
+        return outputs, distances, *states
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        """Goes through the steps; `keras.layers.RNN.call` calls it."""
+        if self.stateful:
+            # PyTorch: the states change in place before gradients are taken
+            initial_state = [ops.copy(state) for state in initial_state]
+        kernel, recurrent_kernel = (
+            self._drop(weight, rate, training)
+            for weight, rate in (
+                (self.cell.kernel, self.dropconnect),
+                (self.cell.recurrent_kernel, self.recurrent_dropconnect),
+            )
+        )
+        z = self.cell.project(sequences, kernel)
+        loop = keras.layers.RNN(
+            _Step(self.cell, recurrent_kernel),
+            return_sequences=self.return_sequences or self.return_distances,
+            go_backwards=self.go_backwards,
+            zero_output_for_mask=self.zero_output_for_mask
+            and not self.return_distances,
+            name="loop",
+        )
+        last, outputs, states = loop.inner_loop(z, initial_state, mask)
+        if self.return_distances:
+            before = _shift(outputs, initial_state[0], mask)
+            u, n = self.cell.units, self.cell.levels
+            logits = z[:, :, 4 * u : 4 * u + n] + ops.matmul(
+                before, recurrent_kernel[:, 4 * u : 4 * u + n]
+            )
+            self._distances = _distances(logits, mask)
+            if mask is not None and self.zero_output_for_mask:
+                outputs = ops.where(ops.expand_dims(mask, -1), outputs, 0.0)
+                last = outputs[:, -1]
+        return last, outputs, states
+
+    def _drop(self, weight, rate, training):
+        """Returns a weight as it is used in this call."""
+        weight = ops.convert_to_tensor(weight)
+        if not training or not rate:
+            return weight
+        return keras.random.dropout(weight, rate, seed=self.seed_generator)
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None):
+        shapes = super().compute_output_shape(sequences_shape)
+        if not self.return_distances:
+            return shapes
+        outputs, *states = shapes if self.return_state else (shapes,)
+        return outputs, tuple(sequences_shape[:2]), *states
+
+    def compute_output_spec(self, *args, **kwargs):
+        spec = super().compute_output_spec(*args, **kwargs)
+        if not self.return_distances:
+            return spec
+        outputs, distances, *states = spec
+        distances = keras.KerasTensor(distances.shape, "float32")
+        return outputs, distances, *states
+
+    def compute_mask(self, sequences, mask=None):
+        masks = super().compute_mask(sequences, mask)
+        if not self.return_distances:
+            return masks
+        outputs, *states = masks if self.return_state else (masks,)
+        return [outputs, None, *states]
+
+    def get_config(self):
+        config = super().get_config()
+        cell = self.cell.get_config()
+        for name in ("cell", "unroll"):
+            del config[name]
+        for name in ("name", "trainable", "dtype"):
+            del cell[name]
+        return {
+            **config,
+            **cell,
+            "return_distances": self.return_distances,
+            "dropconnect": self.dropconnect,
+            "recurrent_dropconnect": self.recurrent_dropconnect,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+class _Step:
+    """What the loop calls: a cell whose inputs have been projected."""
+
+    def __init__(self, cell, recurrent_kernel):
+        self.cell, self.recurrent_kernel = cell, recurrent_kernel
+        self.state_size = cell.state_size
+
+    def call(self, z, states):
+        return self.cell.step(z, states, self.recurrent_kernel)
+
+    __call__ = call
+
+
+def _shift(outputs, first, mask):
+    """Returns the output before each step; `first` before the first."""
+    first = ops.expand_dims(first, 1)
+    before = ops.concatenate([first, outputs[:, :-1]], axis=1)
+    if mask is None:
+        return before
+    # the loop's outputs before the first real step differ among backends
+    real = ops.cast(mask, "int32")
+    begun = ops.cumsum(real, axis=1) - real > 0
+    return ops.where(ops.expand_dims(begun, -1), before, first)
+
+
+def _softmax(z):
+    """Keras' own, which warns of an axis of size 1: there is one level."""
+    return ops.softmax(z) if z.shape[-1] > 1 else ops.ones_like(z)
+
+
+def _distances(logits, mask):
+    """Returns 1 - mean(f̃) as Σ_k (k - 1) p_f(k) / n, by Eq. (14)."""
+    n = logits.shape[-1]
+    p = _softmax(ops.cast(logits, "float32"))
+    distances = ops.sum(p * ops.arange(n, dtype="float32"), axis=-1) / n
+    return distances if mask is None else ops.where(mask, distances, 0.0)
+
+
+def _check_rates(**rates):
+    for name, rate in rates.items():
+        if not is_real(rate) or not 0 <= rate < 1:
+            raise ValueError(
+                f"`{name}` must be a number, at least 0 and less than 1. "
+                f"Received: {name}={rate!r}"
+            )
+
+
+def _check_states(states, units):
+    """Refuses what would be broadcast, or fail far from here."""
+    flat = keras.tree.flatten(states)
+    if len(flat) != 2:
+        raise ValueError(
+            "There must be two states, the output and the memory. "
+            f"Received: {len(flat)} states"
+        )
+    for state in flat:
+        check_shape("state", state, (None, units))
