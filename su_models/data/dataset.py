@@ -30,7 +30,7 @@ class Dataset:
     publisher serves them. An embedded set has neither.
 
     Args:
-        name: name for `load`, and of the folder under `$SU_MODELS_DATA`.
+        name: name for `load`.
         description: what an example is, with shapes and classes.
         source: where the set comes from.
         licence: under which terms, as the source states them.
@@ -41,6 +41,8 @@ class Dataset:
             missing, or were never gathered.
         downloads: the published files. All of them are needed.
         white: of an image set, the brightest value; the darkest is 0.
+        folder: of its files under `$SU_MODELS_DATA`, where that is not its
+            name.
     """
 
     name: str
@@ -52,3 +54,4 @@ class Dataset:
     files: tuple[File, ...] = ()
     downloads: tuple[File, ...] = ()
     white: int = 255
+    folder: str = ""

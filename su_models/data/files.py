@@ -116,7 +116,7 @@ def _in_folder(dataset):
             f"The environment variable {VARIABLE} must name a folder. "
             f"Received: {VARIABLE}={root}"
         )
-    folder = pathlib.Path(root) / dataset.name
+    folder = pathlib.Path(root) / (dataset.folder or dataset.name)
     found = [
         {f.name: folder / f.name for f in form if (folder / f.name).is_file()}
         for form in (dataset.downloads, dataset.files)
@@ -155,10 +155,11 @@ def _download(dataset):
 
 def _advice(dataset, reason):
     """Returns what to do about a set that is not there."""
+    folder = dataset.folder or dataset.name
     wanted = ", ".join(f.name for f in dataset.downloads or dataset.files)
     return (
         f"The data set `{dataset.name}` was neither found nor downloaded "
         f"({reason}). Set the environment variable {VARIABLE} to a folder of "
-        f"your choice and put {wanted} into ${VARIABLE}/{dataset.name}. "
+        f"your choice and put {wanted} into ${VARIABLE}/{folder}. "
         f"Received: {VARIABLE}={os.environ.get(VARIABLE, '')}"
     )

@@ -8,6 +8,7 @@ from su_models.data.digits import DIGITS
 from su_models.data.files import VARIABLE, locate
 from su_models.data.mnist import FASHION_MNIST, MNIST
 from su_models.data.ptb import PTB
+from su_models.data.tinyshakespeare import TINYSHAKESPEARE
 from su_models.data.treebank_sample import TREEBANK_SAMPLE
 
 REGISTRY = {
@@ -19,6 +20,7 @@ REGISTRY = {
         CIFAR10,
         PTB,
         TREEBANK_SAMPLE,
+        TINYSHAKESPEARE,
     )
 }
 
@@ -52,7 +54,8 @@ def load(name):
         arrays or lists. For an image set `x` is uint8 `(n, height, width,
         channels)` and `y` int64 `(n,)`; `cifar10` adds the bool `lossless`.
         `ptb` has `tokens`, lists of words; `treebank_sample` has `trees`,
-        nested lists, in one split `"all"`.
+        nested lists, in one split `"all"`; `tinyshakespeare` has `text`, a
+        string.
 
     Raises:
         ValueError: if the name is unknown or a file is not the known one.
@@ -108,7 +111,7 @@ def describe(name):
         f"licence: {dataset.licence}",
     ]
     for file in dataset.files:
-        place = f"${VARIABLE}/{name}/{file.name}"
+        place = f"${VARIABLE}/{dataset.folder or name}/{file.name}"
         lines.append(f"file: {place} (sha256 {file.sha256})")
     for file in dataset.downloads:
         lines.append(f"download: {file.url} (sha256 {file.sha256})")

@@ -15,6 +15,7 @@ def test_names():
         "cifar10",
         "ptb",
         "treebank_sample",
+        "tinyshakespeare",
     ]
 
 
