@@ -65,7 +65,7 @@ def test_trained_by_gradients(peer, padded):
     our_mask = ops.convert_to_tensor(mask)
 
     def total(x):
-        y = layer(x, mask=our_mask)[0] * (weights * mask[..., None])
+        y = ops.multiply(layer(x, mask=our_mask)[0], weights * mask[..., None])
         return ops.sum(y) + sum(layer.losses)
 
     ours, our_indices = layer(z, mask=our_mask)

@@ -77,7 +77,7 @@ def steps(layers, rule, d=32):
     before = to_numpy(outputs())
     kernels = [layer.kernel for block in blocks for layer in block[:2]]
     _, gradients = value_and_variable_gradient(
-        lambda: ops.mean(ops.square(outputs() - targets)), kernels
+        lambda: ops.mean(ops.square(ops.subtract(outputs(), targets))), kernels
     )
     for w, g in zip(kernels, gradients, strict=True):
         w.assign(w - 0.05 * g)
@@ -131,7 +131,8 @@ def test_gradients_of_the_residual_are_divided_by_alpha():
         layer, w = DeepNorm(alpha), keras.Variable(np.eye(16, dtype="f4"))
         layer.build(x.shape, f.shape)
         _, (g,) = value_and_variable_gradient(
-            lambda: ops.sum(layer(x, ops.matmul(f, w)) * weights), [w]
+            lambda: ops.sum(ops.multiply(layer(x, ops.matmul(f, w)), weights)),
+            [w],
         )
         return np.linalg.norm(to_numpy(g))
 

@@ -61,7 +61,7 @@ def test_gradients_go_where_eq_13_sends_them():
     e_k = e[nearest(z, e)]
 
     def loss(z):
-        follows = ops.sum(layer(z)[0] * weights)
+        follows = ops.sum(ops.multiply(layer(z)[0], weights))
         return follows + sum(layer.losses)
 
     by_z = to_numpy(input_gradient(loss, z))
@@ -85,7 +85,9 @@ def test_straight_through_is_exact():
 
     def slope(x, f):
         return to_numpy(
-            input_gradient(lambda x: ops.sum(ops.sin(f(x)) * weights), x)
+            input_gradient(
+                lambda x: ops.sum(ops.multiply(ops.sin(f(x)), weights)), x
+            )
         )
 
     through = slope(z, lambda x: layer(x)[0])

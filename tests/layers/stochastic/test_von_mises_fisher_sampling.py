@@ -25,8 +25,10 @@ def draw(kappa, mu, seed=1, **more):
     return to_numpy(layer(mu)).astype("float64")
 
 
-@pytest.mark.parametrize("d", [2, 3, 4, 16, 129])
-@pytest.mark.parametrize("kappa", [0, 1.0, 20, 1e3])
+@pytest.mark.parametrize(
+    ("d", "kappa"),
+    [(2, 0), (2, 1.0), (2, 1e3), (3, 20), (16, 0), (16, 32.0), (129, 1e3)],
+)
 def test_samples_have_the_moments(d, kappa):
     n, mu = 20_000, directions(20_000, d)
     z = draw(kappa, mu)
@@ -71,11 +73,11 @@ def test_draws_are_new_and_do_not_repeat():
 
 def test_gradient_is_that_of_eq_10():
     """By differences, with the noise held still; along μ there is none."""
-    mu, weights = 3 * normal(4, 5), normal(4, 5)[::-1].copy()
+    mu, weights = 3 * normal(2, 3), normal(2, 3)[::-1].copy()
 
     def loss(x):
         z = VonMisesFisherSampling(2.0, seed=5)(x)
-        return ops.sum(z * weights)
+        return ops.sum(ops.multiply(z, weights))
 
     g = to_numpy(gradient(loss, mu))
     for i in np.ndindex(mu.shape):
