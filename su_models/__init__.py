@@ -17,7 +17,9 @@ if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "su-models":
     from su_models import models as models
     from su_models import ops as ops
     from su_models import optimizers as optimizers
+    from su_models import regularizers as regularizers
     from su_models import sampling as sampling
     from su_models import tasks as tasks
+    from su_models import text as text
 
 __version__ = "0.1.0"

@@ -256,7 +256,13 @@ CASES = {
             }
         ),
     },
-    "regularizers": {},
+    "regularizers": {
+        "MaskedOrthogonality": Case({"factor": 0.3}, normal(5, 3)),
+        "SelfOrthogonality": Case(
+            {"gamma": 2.0, "l1": 0.5, "l2": 0.7, "average": True},
+            normal(5, 3),
+        ),
+    },
     "sampling": {
         "DDIM": Case(
             lambda: {

@@ -10,6 +10,7 @@ from su_models.ops.autodiff import (
 from su_models.ops.codebook_perplexity import codebook_perplexity
 from su_models.ops.compile import compiled, has_xla
 from su_models.ops.deep_norm_coefficients import deep_norm_coefficients
+from su_models.ops.hsic import hsic, normalized_hsic
 from su_models.ops.normal_kl import normal_kl
 from su_models.ops.picture import image_grid
 from su_models.ops.random import SeedTensor, normal, seed_words
@@ -45,9 +46,11 @@ __all__ = [
     "grad_top_k",
     "gradient",
     "has_xla",
+    "hsic",
     "image_grid",
     "local_attention",
     "normal",
+    "normalized_hsic",
     "normal_kl",
     "seed_words",
     "smooth_abs",

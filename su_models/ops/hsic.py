@@ -1,0 +1,281 @@
+"""The Hilbert-Schmidt independence criterion."""
+
+import numbers
+
+from keras import ops
+
+_BLOCK = 2**22  # entries of a kernel matrix that are computed at a time
+_SORTED = 2048  # samples up to which all distances are sorted
+_BINS, _PASSES = 4096, 3  # of the histogram of distances beyond
+_ESTIMATORS = ("biased", "gretton", "unbiased")
+
+
+def hsic(x, y, sigma=None, estimator="biased"):
+    """How far two variables are from being independent, from samples.
+
+    Article: https://kexue.fm/archives/6910
+        《HSIC简介：一个有意思的判断相关性的思路》
+
+    With K and L the kernel matrices of `x` and of `y`, and J = I - 1/n:
+
+        K_ij = exp(-‖x_i - x_j‖² / σ²)                             Eq. (14)
+
+        "biased"    Tr(K J L J) / n²                               Eq. (16)
+        "gretton"   Tr(K J L J) / (n - 1)²                         Eq. (17)
+        "unbiased"  [Tr AB + (Σ A)(Σ B) / ((n-1)(n-2))
+                     - 2 Σ AB / (n-2)] / (n (n-3))
+
+    where A and B are K and L with a diagonal of 0 (Song et al., 2012). The
+    first two are never negative, and above 0 for independent variables too;
+    the mean of the third is then 0, so that it is often negative. Only
+    comparisons mean something, the value depends on σ.
+
+    Differs: the article calls Eq. (17) unbiased, which it is not.
+
+    Memory is that of a few blocks of rows of the kernel matrices, if n is
+    known, not n²; only a gradient of a large n keeps them all. The sums are
+    those of centred kernels, so that float32 does not lose small values.
+
+    Args:
+        x: `(n,)` or `(n, ...)`, one sample a row.
+        y: as `x`, another shape of one sample is allowed.
+        sigma: float > 0, σ of both variables; or a pair, (σ of x, σ of y).
+            None, also in a pair: σ² = 2 median(d)² over the distances d of
+            all i < j, as a constant to gradients; 1 if the median is 0.
+        estimator: `"biased"`, `"gretton"` or `"unbiased"`.
+
+    Returns:
+        A scalar in float32, or in float64 if `x` is.
+
+    Raises:
+        ValueError: if shapes, `sigma` or `estimator` are none of these, or n
+            is below 2, or below 4 for the unbiased one, or above 65 000 where
+            `sigma` is None.
+
+    Example:
+
+    >>> x = keras.ops.arange(6, dtype="float32") / 5
+    >>> round(float(su_models.ops.hsic(x, x**2, sigma=1.0)), 6)
+    0.025808
+    """
+    if estimator not in _ESTIMATORS:
+        raise ValueError(
+            f"`estimator` must be one of {', '.join(_ESTIMATORS)}. "
+            f"Received: estimator={estimator!r}"
+        )
+    x, y = _samples(x, y, least=4 if estimator == "unbiased" else 2)
+    x, y = (_scaled(z, s) for z, s in zip((x, y), _pair(sigma), strict=True))
+    n = ops.cast(ops.shape(x)[0], x.dtype)
+    if estimator == "unbiased":
+        total = _centred_product(x, y, n - 2.0, (n - 1.0) * (n - 2.0), False)
+        return total / (n * (n - 3.0))
+    total = _centred_product(x, y, n, n * n, True)
+    return total / (n**2 if estimator == "biased" else (n - 1.0) ** 2)
+
+
+def normalized_hsic(x, y, sigma=None, epsilon=1e-5):
+    """HSIC of whitened kernels, as the HSIC bottleneck takes it.
+
+    Article: https://kexue.fm/archives/6910
+        《HSIC简介：一个有意思的判断相关性的思路》
+    Paper: https://arxiv.org/abs/1908.01580
+
+        Tr(K~ L~),  K~ = J K J (J K J + ε n I)^(-1)
+
+    It is from 0 to n - 1 and depends less on σ than `hsic`; it has to solve
+    two systems of n equations.
+
+    Args:
+        x: `(n,)` or `(n, ...)`, one sample a row.
+        y: as `x`, another shape of one sample is allowed.
+        sigma: as of `hsic`; the kernel is that of Eq. (14) too.
+        epsilon: float > 0, ε.
+
+    Returns:
+        A scalar in float32, or in float64 if `x` is.
+
+    Raises:
+        ValueError: if an argument is none of these, or n is below 2.
+
+    Example:
+
+    >>> x = keras.ops.arange(6, dtype="float32")
+    >>> bool(su_models.ops.normalized_hsic(x, x**2) < 5)
+    True
+    """
+    if not _is_positive(epsilon):
+        raise ValueError(
+            f"`epsilon` must be a number above 0. Received: epsilon={epsilon}"
+        )
+    x, y = _samples(x, y, least=2)
+    whitened = [
+        _whitened(_scaled(z, s), epsilon)
+        for z, s in zip((x, y), _pair(sigma), strict=True)
+    ]
+    return ops.sum(whitened[0] * whitened[1])
+
+
+# ---- what comes in
+
+
+def _samples(x, y, least):
+    """Returns both as centred float matrices of as many rows."""
+    x, y = map(ops.convert_to_tensor, (x, y))
+    shapes = tuple(x.shape), tuple(y.shape)
+    n = shapes[0][0] if shapes[0] else 0
+    rows = shapes[1][0] if shapes[1] else 0
+    if n is not None and rows is not None and (n != rows or n < least):
+        raise ValueError(
+            "`x` and `y` must have one row a sample, as many of both and at "
+            f"least {least}. Received: shapes {shapes[0]} and {shapes[1]}"
+        )
+    dtype = "float64" if "float64" in str(x.dtype) else "float32"
+    rows = []
+    for z in (x, y):
+        z = ops.cast(z, dtype)
+        z = ops.reshape(z, (ops.shape(z)[0], -1))
+        rows.append(z - ops.stop_gradient(ops.mean(z, axis=0)))
+    return rows
+
+
+def _pair(sigma):
+    pair = sigma if isinstance(sigma, (tuple, list)) else (sigma, sigma)
+    if len(pair) != 2 or not all(s is None or _is_positive(s) for s in pair):
+        raise ValueError(
+            "`sigma` must be None, a number above 0, or a pair of these. "
+            f"Received: sigma={sigma!r}"
+        )
+    return pair
+
+
+def _is_positive(value):
+    if ops.is_tensor(value):
+        return True
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and 0 < value < float("inf")
+
+
+def _scaled(x, sigma):
+    """Returns `x / σ`."""
+    if sigma is None:
+        median = ops.stop_gradient(_median_of_squares(ops.stop_gradient(x)))
+        square = ops.where(median > 0, 2.0 * median, 1.0)
+        return x / ops.sqrt(square)
+    return x / sigma
+
+
+# ---- blocks
+
+
+def _blocks(x):
+    """Pairs of ends of blocks of rows; None is the end, 0 to None is all."""
+    n = x.shape[0]
+    if n is None or n * n <= _BLOCK:
+        return [(0, None)]
+    size = max(1, _BLOCK // n)
+    return [(i, min(i + size, n)) for i in range(0, n, size)]
+
+
+def _squares(x, start, end):
+    """Squared distances of a block of rows to all rows; 0 to themselves."""
+    rows = x[start:end]
+    norms = ops.sum(ops.square(x), axis=-1)
+    d = norms[start:end, None] + norms - 2 * ops.matmul(rows, ops.transpose(x))
+    return ops.where(_diagonal(x, start, end), 0.0, ops.maximum(d, 0.0))
+
+
+def _diagonal(x, start, end):
+    index = ops.arange(ops.shape(x)[0])
+    return ops.equal(index[start:end, None], index)
+
+
+def _kernel(x, start, end, diagonal):
+    k = ops.exp(-_squares(x, start, end))
+    if diagonal:
+        return k
+    return ops.where(_diagonal(x, start, end), 0.0, k)
+
+
+def _centred_product(x, y, by_rows, by_all, diagonal):
+    """Σ_ij of the product of K_ij - r_i/a - r_j/a + Σ_i r_i/b, for K and L.
+
+    r are the sums of the rows, a = `by_rows`, b = `by_all`. With a = n,
+    b = n² it is J K J, with the others the U-centring of Székely and Rizzo,
+    whose diagonal is left out: the product is then the unbiased estimator.
+    """
+    sums = []
+    for z in (x, y):
+        r = [
+            ops.sum(_kernel(z, *block, diagonal), axis=1)
+            for block in _blocks(z)
+        ]
+        r = ops.concatenate(r)
+        sums.append((r / by_rows, ops.sum(r) / by_all))
+    total = 0.0
+    for start, end in _blocks(x):
+        centred = [
+            _kernel(z, start, end, diagonal) - r[start:end, None] - r + mean
+            for z, (r, mean) in zip((x, y), sums, strict=True)
+        ]
+        product = centred[0] * centred[1]
+        if not diagonal:
+            product = ops.where(_diagonal(x, start, end), 0.0, product)
+        total = total + ops.sum(product)
+    return total
+
+
+def _whitened(x, epsilon):
+    k = _kernel(x, 0, None, True)
+    r = ops.mean(k, axis=1)
+    k = k - r[:, None] - r + ops.mean(r)
+    n = ops.shape(k)[0]
+    ridge = epsilon * ops.cast(n, k.dtype) * ops.eye(n, dtype=k.dtype)
+    # symmetric, and it commutes with the inverse
+    return ops.solve(k + ridge, k)
+
+
+# ---- the median of the squared distances
+
+
+def _median_of_squares(x):
+    """Over i < j, exact; of many samples one of the two middle values."""
+    n = x.shape[0]
+    if n is None or n <= _SORTED:
+        d = ops.sort(ops.reshape(_squares(x, 0, None), (-1,)))
+        n = ops.shape(x)[0]
+        pairs = n * n - n  # each twice; the n zeros of the diagonal are first
+        middle = [ops.take(d, n + (pairs - k) // 2) for k in (1, 0)]
+        # the median of d, not of d²: √ is applied before the mean
+        root = (ops.sqrt(middle[0]) + ops.sqrt(middle[1])) / 2
+        return ops.square(root)
+    return _select(x, n + (n * n - n) // 2)
+
+
+def _select(x, rank):
+    """The entry of this rank, from 0, by histograms of ever smaller bins."""
+    if rank >= 2**31:
+        raise ValueError(
+            "So many distances have no median in int32: give `sigma`. "
+            f"Received: sigma=None, n={x.shape[0]}"
+        )
+    blocks = _blocks(x)
+    low = ops.zeros((), x.dtype)
+    high = ops.max(ops.stack([ops.max(_squares(x, *b)) for b in blocks]))
+    for _ in range(_PASSES):
+        width = ops.maximum((high - low) / _BINS, 1e-30)
+        counts = 0
+        for block in blocks:
+            bins = ops.floor((_squares(x, *block) - low) / width)
+            bins = ops.cast(ops.clip(bins, -1, _BINS), "int32") + 1
+            bins = ops.reshape(bins, (-1,))
+            counts = counts + ops.segment_sum(
+                ops.ones_like(bins), bins, num_segments=_BINS + 2
+            )
+        below = ops.cumsum(counts)
+        index = ops.sum(ops.cast(below <= rank, "int32"))
+        index = ops.clip(index, 1, _BINS)  # of the bins, the first is 1
+        low, high = (
+            low + ops.cast(index - 1, x.dtype) * width,
+            low + ops.cast(index, x.dtype) * width,
+        )
+    return (low + high) / 2
