@@ -339,6 +339,27 @@ def test_one_program_decodes_every_position():
         np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "jax",
+    reason="only JAX compiles for a platform that is not here",
+)
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_step_of_decoding_compiles_for(platform):
+    layer = made(rotary_base=500.0)
+
+    def step(token, k, v, index):
+        y, (k, v) = layer(token, cache=(k, v), cache_index=index)
+        return y, k, v
+
+    cache = (np.zeros((2, 7, HEADS, DIM), "float32"),) * 2
+    exported = compiled(step).export(
+        normal(2, 1, 8), *cache, 3, platforms=[platform]
+    )
+    assert exported.platforms == (platform,)
+    text = exported.mlir_module()
+    assert "dynamic_update_slice" in text and "dot_general" in text
+
+
 def test_masks_of_a_cache_are_of_its_slots():
     """Prompts of unequal length, padded on the left."""
     layer, x = made(rotary_base=500.0), normal(2, 6, 8)
