@@ -214,7 +214,9 @@ class ImageDiffusion:
 
     def _fit(self, network, images, folder, progress):
         trainer = build_ddpm_trainer(network, self.schedule, seed=self.seed)
-        trainer.compile(self._optimizer(), jit_compile=self.jit_compile and has_xla())
+        trainer.compile(
+            self._optimizer(), jit_compile=self.jit_compile and has_xla()
+        )
         backup = Backup(folder / "backup.weights.h5")
         epoch = backup.restore(trainer)
         batches = Minibatches(
@@ -271,7 +273,7 @@ RUNS = {
         batch_size=64,
         steps_per_epoch=100,
         jit_compile=False,
-        eta=1.0,  # without fresh noise many samples stay noise
+        eta=1.0,  # the judge is sure of a little more than with 0
     ),
 }
 
