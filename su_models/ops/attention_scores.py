@@ -24,7 +24,7 @@ def attention_scores(q, k, bias=None, relative_embeddings=None):
         scores = scores + _shared("bnhd,bnmd->bhnm", q, relative_embeddings)
     if bias is not None:
         check_shape("attention_bias", bias, (b, h, n, m), broadcast=2)
-        scores = scores + bias
+        scores = ops.add(scores, bias)
     return scores
 
 

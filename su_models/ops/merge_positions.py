@@ -20,9 +20,9 @@ def merge_positions(inputs, embeddings, mode):
     """
     embeddings = ops.cast(embeddings, inputs.dtype)
     if mode == "add":
-        return inputs + embeddings
+        return ops.add(inputs, embeddings)
     if mode == "mul":
-        return inputs * (1 + embeddings)
+        return ops.multiply(inputs, 1 + embeddings)
     # by a sum: TensorFlow's XLA cannot broadcast to a batch of unknown size
     embeddings = ops.zeros_like(inputs[..., :1]) + embeddings
     if mode == "zero":

@@ -64,10 +64,11 @@ def test_masked_scores_may_be_anything(normalization):
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
 def test_gradient_is_finite_and_0_where_masked(normalization):
-    scores, mask, v = normal(2, 3, 5, 20), masked(), normal(20)
+    scores, mask = normal(2, 3, 5, 20), masked()
+    keys, v = ops.convert_to_tensor(mask), ops.convert_to_tensor(normal(20))
 
     def loss(s):
-        return ops.sum(attention_weights(s, mask, normalization) * v)
+        return ops.sum(attention_weights(s, keys, normalization) * v)
 
     slope = to_numpy(gradient(loss, scores))
     assert np.isfinite(slope).all()

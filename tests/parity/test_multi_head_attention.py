@@ -76,7 +76,7 @@ def test_attention_of_keras(more, causal, lengths):
     want = to_numpy(peer(x, x, **pairs)[0])
     got = to_numpy(ours(x, attention_mask=mask, use_causal_mask=causal))
     assert_close(got, want)
-    target = normal(*want.shape)
+    target = ops.convert_to_tensor(normal(*want.shape))
 
     def loss(layer):
         return lambda x: ops.sum(layer(x, x, **pairs)[0] * target)

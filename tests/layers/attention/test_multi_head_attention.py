@@ -133,6 +133,16 @@ def test_rotary_attention_sees_relative_positions_only():
     assert np.abs(to_numpy(bare(x, use_causal_mask=True)) - first).max() > 1e-3
 
 
+def test_positions_of_cross_attention_are_those_of_the_queries():
+    layer, x = made(rotary_base=500.0), normal(2, 7, 8)
+    want = to_numpy(layer(x))
+    for part in (slice(4, 6), slice(0, 7)):
+        got = layer(x[:, part], x, positions=np.arange(7)[part])
+        np.testing.assert_allclose(to_numpy(got), want[:, part], atol=1e-5)
+    shifted = to_numpy(layer(x, x, positions=np.arange(7) + 2))
+    assert np.abs(shifted - want).max() > 1e-3
+
+
 # ---- masks
 
 
