@@ -36,6 +36,7 @@ EXTRAS = {
     "parity": [
         "diffusers>=0.30",
         "jax>=0.10",
+        "local-attention>=1.11",
         "optax>=0.2.4",
         "pytorch_optimizer>=3.3",
         "scipy>=1.11",

@@ -277,6 +277,21 @@ def test_blocks_are_no_wider_than_the_window_needs():
     assert MODULE._tiling(20, 50, False) == (20, 0, 0)
 
 
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_it_compiles_with_its_gradient_for(platform):
+    if keras.backend.backend() != "jax":
+        pytest.skip("only JAX compiles for a platform that is not here")
+
+    def step(q, k, v):
+        return gradient(
+            lambda *x: ops.sum(sparse_attention(*x, 4, 3) ** 2), q, k, v
+        )
+
+    exported = compiled(step).export(*tensors(29), platforms=[platform])
+    assert exported.platforms == (platform,)
+    assert "stablehlo.dot_general" in exported.mlir_module()
+
+
 # ---- refusals
 
 
