@@ -59,7 +59,8 @@ class LayerNormalization(keras.layers.Layer):
     Example:
 
     >>> norm = su_models.layers.LayerNormalization()
-    >>> print(keras.ops.convert_to_numpy(norm([[1.0, 3.0], [5.0, 1.0]])))
+    >>> y = norm(keras.ops.array([[1.0, 3.0], [5.0, 1.0]]))
+    >>> print(keras.ops.convert_to_numpy(y).round(3))
     [[-1.  1.]
      [ 1. -1.]]
     """

@@ -34,7 +34,8 @@ class VectorQuantizer(keras.layers.Layer):
     a codebook dies. With `restart_threshold` above 0, a code whose share of
     the vectors, averaged over about 1/(1 - usage_decay) training batches,
     falls below that part of 1/codebook_size moves to a vector of the batch.
-    `perplexity()` tells how many codes are in use.
+    `perplexity()` tells how many codes are in use, after `fit` as well as in
+    the `on_epoch_end` of a callback.
 
     Masked vectors are quantized too, but neither enter the losses nor count
     as use. A layer with `trainable = False` neither restarts nor counts.

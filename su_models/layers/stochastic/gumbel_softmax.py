@@ -23,8 +23,9 @@ class GumbelSoftmax(keras.layers.Layer):
 
     τ -> 0 gives one-hot vectors and vanishing gradients. So one begins at
     about 1 and anneals it to about 0.01: `layer.temperature` is a variable,
-    and `layer.temperature = 0.5`, in a callback during `fit`, assigns to it.
-    It is saved with the weights.
+    saved with the weights, and `layer.temperature = 0.5` assigns to it, also
+    in a callback during a compiled `fit`. (Take the layer from `self.model`
+    there: on JAX that hands the change to the running program.)
 
     With `hard=True` the output is exactly one-hot, and its gradient that of
     y (straight-through). ε stays inside [2⁻²⁵, 1 - 2⁻²⁴], so that g lies

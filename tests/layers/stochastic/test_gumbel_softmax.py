@@ -129,14 +129,14 @@ def test_cold_and_large_logits_are_finite_in_low_precision(policy):
 
 
 class Anneal(keras.callbacks.Callback):
-    """Sets the temperature of the layer before each epoch."""
+    """Sets the temperature of the layer before each batch."""
 
     def __init__(self, values):
         super().__init__()
-        self.values = values
+        self.values = iter(values)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.model.get_layer("sample").temperature = self.values[epoch]
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.get_layer("sample").temperature = next(self.values)
 
 
 def sharpness(_, y):
@@ -150,7 +150,7 @@ def test_annealing_reaches_a_compiled_fit(tmp_path):
     net = keras.Model(inputs, GumbelSoftmax(1.0, seed=0, name="sample")(logits))
     net.compile("sgd", "mse", metrics=[sharpness], jit_compile=JIT)
     x = normal(16, 4)
-    values = [1e5, 1.0, 1e-5]
+    values = [1e5, 1e5, 1.0, 1.0, 1e-5, 1e-5]
     history = net.fit(
         x, x, 8, epochs=3, verbose=0, callbacks=[Anneal(values)]
     ).history["sharpness"]
