@@ -1,5 +1,6 @@
 """Attention to some of the positions, at the cost of those alone."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -195,18 +196,12 @@ def _local(q, k, v, window, causal, key_mask, pair_mask, drop):
     real = ops.expand_dims(real, 2)  # (1|b, blocks, 1, span)
     if pair_mask is not None:
         start = ops.arange(count, dtype="int32")[:, None, None] * size
-        real = real & _pairs(pair_mask, start + i, start + j)
-    scores = ops.einsum("bcqhd,bckhd->bchqk", _scaled(q, blocks), spans(k))
-    e, m, z = _weights(scores, keep, ops.expand_dims(real, 2))
-    e = ops.cast(e if drop is None else drop(e), v.dtype)
-    context = ops.einsum("bchqk,bckhd->bcqhd", e, spans(v))
-    m, z = (ops.transpose(x, (0, 1, 3, 2, 4)) for x in (m, z))
-
-    def flat(x):
-        x = ops.reshape(x, (-1, count * size, *x.shape[3:]))
-        return x if n == count * size else x[:, :length]
-
-    return [flat(x) for x in (context, m, z)]
+        rows, columns = (ops.convert_to_tensor(x, "int32") for x in (i, j))
+        real = real & _pairs(pair_mask, start + rows, start + columns)
+    parts = _parts(
+        "bcXhd", blocks(_scaled(q)), spans(k), spans(v), keep, real, drop
+    )
+    return [_flat(x, n, length, count * size) for x in parts]
 
 
 def _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=-1):
@@ -231,18 +226,10 @@ def _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=-1):
         shift = ops.arange(rate, dtype="int32")[:, None, None]
         pairs = _pairs(pair_mask, i * rate + shift, j * rate + shift)
         real = real & pairs
-    # (1|b, rate, 1|count, count)
-    scores = ops.einsum("bqrhd,bkrhd->brhqk", _scaled(q, dealt), dealt(k))
-    e, m, z = _weights(scores, keep, ops.expand_dims(real, 2))
-    e = ops.cast(e if drop is None else drop(e), v.dtype)
-    context = ops.einsum("brhqk,bkrhd->bqrhd", e, dealt(v))
-    m, z = (ops.transpose(x, (0, 3, 1, 2, 4)) for x in (m, z))
-
-    def flat(x):
-        x = ops.reshape(x, (-1, count * rate, *x.shape[3:]))
-        return x if n == count * rate else x[:, :length]
-
-    return [flat(x) for x in (context, m, z)]
+    parts = _parts(
+        "bXchd", dealt(_scaled(q)), dealt(k), dealt(v), keep, real, drop
+    )
+    return [_flat(x, n, length, count * rate) for x in parts]
 
 
 def _joined(parts, dtype):
@@ -254,21 +241,51 @@ def _joined(parts, dtype):
     for context, largest, z in parts:
         # one part alone has m = largest: no factor, and no work
         factor = 1.0 if len(parts) == 1 else ops.exp(largest - m)
-        numerator = numerator + ops.cast(context, "float32") * factor
+        numerator = numerator + context * factor
         total = total + z * factor
     # a sum is at least 1, or 0 where there is nothing to attend to
     total = ops.maximum(total, 0.5)
     return ops.cast(numerator / total, dtype)
 
 
-def _weights(scores, keep, real):
-    """Returns e^(score - m), m, and the sum of these weights."""
+def _parts(layout, q, k, v, keep, real, drop):
+    """Returns N, m, Z of tiles that attend within themselves.
+
+    Args:
+        layout: axes of q, k, v: batch b, tile c, place X, head h, feature d.
+        q: queries in tiles, scaled.
+        k: keys in tiles.
+        v: values in tiles.
+        keep: booleans `(queries, keys)`, the pattern.
+        real: booleans `(1|b, tiles, 1|queries, keys)`, the masks.
+        drop: a function of the weights, or None.
+
+    Returns:
+        Three tensors in the layout of q, m and Z with one feature.
+    """
+    queries, keys = layout.replace("X", "q"), layout.replace("X", "k")
+    scores = ops.einsum(f"{queries},{keys}->bchqk", q, k)
     scores = ops.cast(scores, "float32")
-    scores = ops.where(ops.logical_and(keep, real), scores, _FAR)
+    keep = ops.logical_and(keep, ops.expand_dims(real, 2))
+    scores = ops.where(keep, scores, _FAR)
     m = ops.max(ops.stop_gradient(scores), axis=-1, keepdims=True)
     m = ops.maximum(m, _LEAST)
     e = ops.exp(scores - m)
-    return e, m, ops.sum(e, axis=-1, keepdims=True)
+    z = ops.sum(e, axis=-1, keepdims=True)
+    m, sums = (ops.einsum(f"bchqd->{queries}", x) for x in (m, z))
+    half = keras.backend.standardize_dtype(v.dtype) == "float16"
+    if half:  # ends at 65504: a sum of many values may not
+        e = e / ops.maximum(z, 0.5)
+    e = ops.cast(e if drop is None else drop(e), v.dtype)
+    context = ops.einsum(f"bchqk,{keys}->{queries}", e, v)
+    context = ops.cast(context, "float32")
+    return context * sums if half else context, m, sums
+
+
+def _flat(x, n, length, filled):
+    """Returns `(b, n, ...)` of `(b, ., ., ...)`, without the filling."""
+    x = ops.reshape(x, (-1, filled, *x.shape[3:]))
+    return x if n == filled else x[:, :length]
 
 
 # ---- tiles
@@ -288,9 +305,9 @@ def _tiling(n, window, causal):
     return size, window, right
 
 
-def _scaled(q, tiled):
-    """Returns the queries over √d, in tiles."""
-    return tiled(q * (q.shape[-1] ** -0.5))  # first: float16 ends at 65504
+def _scaled(q):
+    """Returns the queries over √d: before the product, for float16."""
+    return q * (q.shape[-1] ** -0.5)
 
 
 def _pad(x, before, after):
