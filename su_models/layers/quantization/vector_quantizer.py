@@ -118,7 +118,7 @@ class VectorQuantizer(keras.layers.Layer):
                 f"Received: input_shape={input_shape}"
             )
         self.input_spec = keras.layers.InputSpec(
-            ndim=len(input_shape), axes={-1: input_shape[-1]}
+            min_ndim=2, axes={-1: input_shape[-1]}
         )
         self._build_codebook((self.codebook_size, input_shape[-1]))
         # share of each code; begins as if all had been used equally

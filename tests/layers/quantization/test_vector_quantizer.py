@@ -18,7 +18,6 @@ def quantizer(codes, **more):
     codes = np.asarray(codes, "float32")
     layer = VectorQuantizer(len(codes), **more)
     layer.build((None, codes.shape[1]))
-    layer.input_spec = None
     layer.trainable_weights[0].assign(codes)
     return layer
 
@@ -218,7 +217,7 @@ def test_training_resumes_where_it_was_saved(tmp_path):
 
 def test_masked_vectors_do_not_count():
     z, e = normal(2, 7, 3), codes()
-    mask = np.arange(7) < np.array([[7], [3]])
+    mask = np.arange(7) < np.array([[3], [7]])
     layers = [
         quantizer(e, restart_threshold=0.9, usage_decay=0.1, seed=4)
         for _ in range(2)
@@ -233,6 +232,18 @@ def test_masked_vectors_do_not_count():
     for row in to_numpy(masked.codebook):
         is_code = np.abs(e - row).max(-1).min() < 1e-5
         assert is_code or np.abs(real - row).max(-1).min() < 1e-5
+
+
+def test_codes_restart_at_real_vectors_only():
+    z, e = normal(2, 7, 3), codes()
+    mask = np.zeros((2, 7), bool)
+    mask[1, 6] = True
+    layer = quantizer(e, restart_threshold=0.9, usage_decay=0.1, seed=4)
+    layer(z, mask=ops.convert_to_tensor(mask), training=True)
+    expected = np.tile(z[1, 6], (5, 1))
+    used = nearest(z, e)[1, 6]
+    expected[used] = e[used]
+    np.testing.assert_allclose(to_numpy(layer.codebook), expected, atol=1e-5)
 
 
 def test_a_batch_of_padding_changes_nothing():

@@ -18,7 +18,6 @@ def quantizer(codes, **more):
     codes = np.asarray(codes, "float32")
     layer = VectorQuantizerEMA(len(codes), **more)
     layer.build((None, codes.shape[1]))
-    layer.input_spec = None
     layer._sum.assign(codes)
     return layer
 
