@@ -14,7 +14,8 @@ BACKENDS ?= tensorflow jax torch
 export PYTHON VENV TORCH
 
 # either may hold spaces, which make's own functions on paths do not stand
-PY := "$(if $(filter /%,$(firstword $(VENV))),,$(CURDIR)/)$(VENV)/bin/python"
+absolute = $(if $(filter /%,$(firstword $(1))),,$(CURDIR)/)$(1)
+PY := "$(call absolute,$(VENV))/bin/python"
 HAVE := tools/environment.sh
 QUIET := tools/quiet.sh
 
@@ -58,8 +59,10 @@ test-slow: ## the tests that train for longer, on one backend
 	$(call pytest,$(BACKEND),slow and not gpu)
 
 .PHONY: parity
+parity: export SU_MODELS_LEGACY_PYTHON = $(call absolute,$(VENV))-legacy/bin/python
 parity: ## the tests against peers (transformers, diffusers, optax ...)
 	@$(HAVE) test jax torch parity
+	@VENV="$(VENV)-legacy" $(HAVE) legacy
 	$(call pytest,$(BACKENDS),parity and not gpu)
 
 .PHONY: examples-smoke
@@ -93,8 +96,11 @@ articles: ## write ARTICLES.md anew, from the docstrings
 
 .PHONY: clean
 clean: ## remove the environment and what tools leave; runs/ stays
-	@if [ -f "$(VENV)/.su_models/made-here" ]; then rm -rf "$(VENV)"; \
-	elif [ -e "$(VENV)" ]; then echo "$(VENV) was not made here: it stays."; fi
+	@for venv in "$(VENV)" "$(VENV)-legacy"; do \
+		if [ -f "$$venv/.su_models/made-here" ]; then rm -rf "$$venv"; \
+		elif [ -e "$$venv" ]; then echo "$$venv was not made here: it stays."; \
+		fi; \
+	done
 	@rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	@find su_models tests tools examples benchmarks -name __pycache__ \
 		-prune -exec rm -rf {} + 2>/dev/null || true

@@ -3,6 +3,8 @@
 #
 #   tools/environment.sh [SET ...]    a SET is `library`, `torch`, or an extra
 #                                     of setup.py: test, jax, parity ...
+#   tools/environment.sh legacy       peers of Keras 2, which stand no other
+#                                     set, and not the library, beside them
 #
 # Reads PYTHON (which interpreter), VENV (where), TORCH (pip's words for
 # PyTorch, for example TORCH="torch --index-url ADDRESS").
@@ -10,6 +12,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 VENV=${VENV:-.venv}
+LEGACY=(tensorflow==2.21.0 tf_keras==2.21.0)
+LEGACY_PEERS=(keras-ordered-neurons==0.10.0) # they ask for an old Keras
 TORCH=${TORCH:-torch==2.13.0}
 NEEDED_GB=${NEEDED_GB:-4}
 OURS=$VENV/.su_models   # our notes on what is installed
@@ -112,11 +116,17 @@ install() {
         esac
     done
     check_disk
-    printf 'Installing su_models (%s) into %s; some minutes, once ... ' \
+    printf 'Installing for su_models (%s) into %s; some minutes, once ... ' \
         "$*" "$VENV"
     : >"$LOG"
     local pip=("$VENV/bin/python" -m pip install --no-input
         --disable-pip-version-check)
+    if [ "$*" = legacy ]; then
+        "${pip[@]}" "${LEGACY[@]}" >>"$LOG" 2>&1 || explain
+        "${pip[@]}" --no-deps "${LEGACY_PEERS[@]}" >>"$LOG" 2>&1 || explain
+        printf 'done.\n'
+        return
+    fi
     # PyTorch first, so that no peer pulls in another build of it
     if [ ${#words[@]} -gt 0 ]; then
         "${pip[@]}" "${words[@]}" >>"$LOG" 2>&1 || explain

@@ -1,12 +1,8 @@
 """Runs a peer of Keras 2 in a process, and an environment, of its own.
 
 Such peers need `tf_keras`, and break beside Keras 3. Their interpreter is
-named by the environment variable SU_MODELS_LEGACY_PYTHON:
-
-    python -m venv legacy
-    legacy/bin/pip install tensorflow==2.21.0 tf_keras==2.21.0
-    legacy/bin/pip install --no-deps keras-ordered-neurons==0.10.0
-    export SU_MODELS_LEGACY_PYTHON=$PWD/legacy/bin/python
+named by the environment variable SU_MODELS_LEGACY_PYTHON; `make parity` makes
+an environment for it (tools/environment.sh says of what) and sets it.
 """
 
 import os

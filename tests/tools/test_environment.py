@@ -88,6 +88,15 @@ def test_pytorch_comes_first_and_in_the_words_of_the_user(prepare, tmp_path):
     assert calls(tmp_path)[2].endswith("torch==2")
 
 
+def test_peers_of_keras_2_come_without_the_library(prepare, tmp_path):
+    run = prepare("legacy")
+    assert run.returncode == 0, run.stderr
+    keras, peers = calls(tmp_path)
+    assert keras.endswith("tf_keras==2.21.0")
+    assert " --no-deps keras-ordered-neurons==" in peers
+    assert prepare("legacy").stdout == "" and len(calls(tmp_path)) == 2
+
+
 def test_failed_installation_is_tried_again(prepare, tmp_path):
     assert prepare("test", PIP_SAYS="ERROR: broken").returncode == 1
     assert prepare("test").returncode == 0

@@ -13,7 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
 PYTHON = """#!/bin/sh
-echo "$*" >>"$CALLS"
+echo "$*" "legacy:$SU_MODELS_LEGACY_PYTHON" >>"$CALLS"
 """
 
 pytestmark = pytest.mark.skipif(
@@ -58,6 +58,7 @@ def make(tmp_path):
     ("target", "called"),
     [
         ("test", "-m pytest -q -m not slow"),
+        ("parity", "-legacy/bin/python"),
         ("demo", "examples/draw_saved_model.py runs/ddpm-digits"),
         ("bench", "benchmarks/two.py"),
         ("lint", "-m ruff format --check ."),
