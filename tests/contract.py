@@ -248,12 +248,37 @@ CASES = {
         ),
     },
     "optimizers": {
+        "ExcludeFromWeightDecay": Case(
+            lambda: {
+                "optimizer": keras.optimizers.AdamW(0.05, weight_decay=0.01),
+                "exclude": ["bias$"],
+            }
+        ),
+        "LazyOptimizer": Case(
+            lambda: {
+                "optimizer": keras.optimizers.Adam(0.05),
+                "moments": "decayed",
+                "embeddings": ["kernel"],
+            }
+        ),
+        "LearningRateMultipliers": Case(
+            lambda: {
+                "optimizer": keras.optimizers.Adam(0.05),
+                "multipliers": {"bias$": 2.0, "dense": 0.8},
+            }
+        ),
         "Lookahead": Case(
             lambda: {
                 "optimizer": keras.optimizers.Adam(0.05),
                 "sync_period": 3,
                 "slow_step_size": 0.8,
             }
+        ),
+        "PiecewiseLinear": Case(
+            {"schedule": [[2, 1.0], [7, 0.25]], "learning_rate": 0.1}
+        ),
+        "SummedGradients": Case(
+            lambda: {"optimizer": keras.optimizers.Adam(0.05)}
         ),
     },
     "regularizers": {
@@ -578,6 +603,24 @@ def check_optimizer(cls, init, folder):
             assert np.isfinite(a).all() and (a != b).any()
         for v in net.optimizer.variables:
             assert not _is_float(v) or _dtype(v) == "float32"
+
+
+def check_schedule(cls, init, folder):
+    """Checks a learning rate schedule, alone and in a compiled `fit`."""
+    rate = cls(**arguments(init))
+    _check_config(cls, init, rate.get_config())
+    steps = np.arange(30)
+    values = [to_numpy(rate(int(t))) for t in steps]
+    assert np.isfinite(values).all() and np.min(values) >= 0
+    np.testing.assert_allclose(to_numpy(rate(steps)), values, rtol=1e-6)
+
+    net = _linear(keras.optimizers.SGD(rate))
+    _fit_weights(net, 5)
+    got = to_numpy(net.optimizer.learning_rate)
+    np.testing.assert_allclose(got, values[5], rtol=1e-6)
+    net.save(folder / "schedule.keras")
+    again = keras.saving.load_model(folder / "schedule.keras")
+    _assert_equal([_fit_weights(net, 4)], [_fit_weights(again, 4)])
 
 
 def _linear(optimizer):

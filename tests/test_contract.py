@@ -11,6 +11,7 @@ from keras import ops
 from tests import contract
 from tests.contract import CASES, integers, normal
 
+Schedule = keras.optimizers.schedules.LearningRateSchedule
 CLASSES = ("layers", "losses", "optimizers", "regularizers")
 
 
@@ -49,6 +50,8 @@ def test_class_is_registered_under_its_name(room, name):
 def test_contract(room, name, tmp_path):
     target = getattr(importlib.import_module(f"su_models.{room}"), name)
     case = CASES[room][name]
+    if case.cell:
+        target = contract.recurrent(target)
     if room == "layers":
         contract.check_layer(
             target, case.init, case.inputs, tmp_path, case.shape
@@ -57,6 +60,8 @@ def test_contract(room, name, tmp_path):
         contract.check_loss(
             target, case.init, *case.inputs, tmp_path, case.by_sample
         )
+    elif room == "optimizers" and issubclass(target, Schedule):
+        contract.check_schedule(target, case.init, tmp_path)
     elif room == "optimizers":
         contract.check_optimizer(target, case.init, tmp_path)
     elif room == "regularizers":
@@ -75,6 +80,7 @@ def test_contract(room, name, tmp_path):
 def test_padding_is_ignored(name):
     cls = getattr(importlib.import_module("su_models.layers"), name)
     case = CASES["layers"][name]
+    cls = contract.recurrent(cls) if case.cell else cls
     x = case.inputs[:2]
     lengths = np.array([[x.shape[1]], [x.shape[1] // 2]])
     mask = np.arange(x.shape[1]) < lengths

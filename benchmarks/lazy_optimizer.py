@@ -1,0 +1,296 @@
+"""Steps of an embedding table: LazyOptimizer beside its peers.
+
+A batch of 4 096 ids, which follow Zipf's law, is looked up in a table of
+`rows` x 64, float32; the loss is the mean squared distance to fixed targets.
+Measured is a whole training step, forward, backward and update, in tables of
+several sizes:
+
+* Keras' `Adam`, `SGD` and `LazyOptimizer(Adam)` in the train function that
+  `fit` runs, compiled by XLA (`jit_compile=True`);
+* the last two without XLA, where TensorFlow copies the table;
+* PyTorch's `SparseAdam` on `torch.nn.Embedding(sparse=True)`, which does what
+  `LazyOptimizer(Adam)` does. Both must give the same table, to 1e-5, before
+  anything is measured.
+
+Also: the exponent of the size in the time; and, in processes of their own, how
+far the memory of a step reaches above what is there before it, in tables.
+
+    KERAS_BACKEND=tensorflow python benchmarks/lazy_optimizer.py
+
+Seed 0. Results, each with its date and device: benchmarks/README.md.
+"""
+
+import argparse
+import gc
+import json
+import pathlib
+import subprocess
+import sys
+
+import torch  # before TensorFlow
+
+# isort: split
+import keras
+import numpy as np
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from benchmarks.common.timing import (
+    alternate,
+    circumstances,
+    record,
+    show,
+    summarize,
+)
+from su_models.optimizers import LazyOptimizer
+
+SEED = 0
+DIM = 64
+IDS = 4096
+RATE = 1e-3
+STEPS = 5  # in a round
+CHECKED = 3
+TOLERANCE = 1e-5
+OURS = "LazyOptimizer(Adam), XLA"
+TORCH = "SparseAdam, PyTorch"
+BACKEND = keras.config.backend()
+OPTIMIZERS = {
+    "Adam": keras.optimizers.Adam,
+    "SGD": keras.optimizers.SGD,
+    "LazyOptimizer(Adam)": lambda rate: LazyOptimizer(
+        keras.optimizers.Adam(rate)
+    ),
+}
+COMPILED = {f"{name}, XLA": (name, True) for name in OPTIMIZERS}
+PLAIN = {name: (name, False) for name in ("SGD", "LazyOptimizer(Adam)")}
+
+
+def main(words=None):
+    """Runs what the command line asks for."""
+    given = _arguments(words)
+    if BACKEND != "tensorflow":
+        raise SystemExit(
+            "Gradients that list rows need KERAS_BACKEND=tensorflow. "
+            f"Received: {BACKEND}"
+        )
+    if given.memory:
+        print(json.dumps(_memory(given.memory, given.rows[0], given.ids)))
+        return
+    torch.set_num_threads(given.threads)
+    result = circumstances("keras", BACKEND, "torch", "numpy")
+    result["ids"], result["dim"] = given.ids, DIM
+    result["sizes"] = {n: _size(n, given) for n in given.rows}
+    result["exponents"] = exponents(result["sizes"])
+    for name, exponent in result["exponents"].items():
+        print(f"time ~ rows^{exponent:.2f}  {name}")
+    result["memory"] = _memories(given)
+    if given.json:
+        record(given.json, BACKEND, result)
+        print(f"Written to {given.json}")
+
+
+def _arguments(words):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    sizes = [10_000, 100_000, 1_000_000, 2_000_000]
+    parser.add_argument("--rows", type=int, nargs="+", default=sizes)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="PyTorch's"
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="where to write")
+    parser.add_argument("--memory", choices=COMPILED, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--ids", type=int, default=IDS, help="how many are looked up"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="tiny, nothing written by default"
+    )
+    given = parser.parse_args(words)
+    if given.smoke:
+        given.rounds, given.rows, given.ids = 1, [300, 700], 64
+    elif given.json is None:
+        given.json = pathlib.Path("runs/benchmarks/lazy_optimizer.json")
+    return given
+
+
+def batches(rows, ids, number):
+    """Returns lists of ids after Zipf's law; a frequent one comes often."""
+    random = np.random.default_rng(SEED)
+    odds = 1 / np.arange(1, rows + 1)
+    # which tokens are frequent has nothing to do with where they stand
+    order = random.permutation(rows).astype("int32")
+    return [
+        order[random.choice(rows, ids, p=odds / odds.sum())]
+        for _ in range(number)
+    ]
+
+
+def start(rows):
+    """Returns the table before the first step."""
+    return np.random.default_rng(SEED).random((rows, DIM), "float32") - 0.5
+
+
+# ---- peers: a function that takes one step on some ids, and their table
+
+
+def keras_step(name, jit, rows, ids):
+    """A step of the train function of a model of one `Embedding`."""
+    import tensorflow as tf
+
+    layer = keras.layers.Embedding(rows, DIM, embeddings_initializer="zeros")
+    model = keras.Sequential([keras.Input((), dtype="int32"), layer])
+    model.compile(OPTIMIZERS[name](RATE), "mse", jit_compile=jit)
+    layer.embeddings.assign(start(rows))
+    model.optimizer.build(model.trainable_variables)
+    model.make_train_function()
+    targets = tf.zeros((ids, DIM))
+
+    def step(batch):
+        logs = model.train_function(iter([(batch, targets)]))
+        float(logs["loss"])  # waits
+
+    return step, lambda: layer.embeddings.numpy()
+
+
+def torch_step(rows, ids):
+    """A step of PyTorch on sparse gradients."""
+    table = torch.nn.Embedding.from_pretrained(
+        torch.from_numpy(start(rows)), freeze=False, sparse=True
+    )
+    # Keras' ε; both add it to the root of the uncorrected moment
+    optimizer = torch.optim.SparseAdam(table.parameters(), RATE, eps=1e-7)
+    targets = torch.zeros(ids, DIM)
+
+    def step(batch):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(table(batch), targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step, lambda: table.weight.detach().numpy()
+
+
+def _size(rows, given):
+    """Measures tables of one size."""
+    import tensorflow as tf
+
+    peers = {
+        key: keras_step(name, jit, rows, given.ids)
+        for key, (name, jit) in {**COMPILED, **PLAIN}.items()
+    }
+    peers[TORCH] = torch_step(rows, given.ids)
+    lists = batches(rows, given.ids, CHECKED + STEPS)
+    prepared = {
+        key: [
+            torch.from_numpy(b.astype("int64"))
+            if key == TORCH
+            else tf.constant(b)
+            for b in lists
+        ]
+        for key in peers
+    }
+    for key, (step, _) in peers.items():
+        for batch in prepared[key][:CHECKED]:
+            step(batch)
+    difference = largest_difference(peers[OURS][1](), peers[TORCH][1]())
+
+    def steps(key):
+        def run():
+            for batch in prepared[key][CHECKED:]:
+                peers[key][0](batch)
+
+        return run
+
+    seconds = alternate({k: steps(k) for k in peers}, given.rounds, SEED)
+    seconds = {k: [s / STEPS for s in times] for k, times in seconds.items()}
+    summary = summarize(seconds, OURS)
+    unique = [len(np.unique(b)) for b in lists]
+    title = f"{rows} rows x {DIM}, {given.ids} ids"
+    show(f"{title}: a step, {given.rounds} rounds of {STEPS}", summary)
+    peers.clear()
+    keras.backend.clear_session()
+    gc.collect()
+    return {
+        "largest_difference": difference,
+        "different_ids": float(np.mean(unique)),
+        "torch_threads": given.threads,
+        "summary": summary,
+        "seconds": seconds,
+    }
+
+
+def largest_difference(ours, theirs):
+    """Returns it; refuses a large one, and tables that did not move."""
+    moved = np.abs(theirs - start(len(theirs))).max()
+    found = np.abs(ours - theirs).max()
+    if not found <= TOLERANCE or not moved > 10 * TOLERANCE:
+        raise SystemExit(
+            f"'{OURS}' and '{TORCH}' give other tables. "
+            f"Received: difference={found:.1e}, moved by {moved:.1e}"
+        )
+    return float(found)
+
+
+def exponents(sizes):
+    """Returns, for each peer, the slope of log time over log rows."""
+    logs = np.log([*sizes])
+    return {
+        name: float(
+            np.polyfit(
+                logs,
+                np.log(
+                    [s["summary"][name]["median_ms"] for s in sizes.values()]
+                ),
+                1,
+            )[0]
+        )
+        for name in next(iter(sizes.values()))["summary"]
+    }
+
+
+# ---- memory
+
+
+def _memories(given):
+    """Measures each compiled peer in a process of its own."""
+    rows, found = given.rows[len(given.rows) // 2], {}
+    for name in COMPILED:
+        words = ["--memory", name, "--rows", str(rows), "--ids", str(given.ids)]
+        run = subprocess.run(
+            [sys.executable, __file__, *words],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        found[name] = json.loads(run.stdout.splitlines()[-1])
+        print(f"memory of a step, tables of {rows}: {found[name]:.2f}  {name}")
+    return {"rows": rows, "tables": found}
+
+
+def _memory(name, rows, ids):
+    """Returns how far steps reach above the level before, in tables."""
+    step, _ = keras_step(*COMPILED[name], rows, ids)
+    lists = batches(rows, ids, 4)
+    step(lists[0])  # compiles
+    gc.collect()
+    pathlib.Path("/proc/self/clear_refs").write_text("5", "utf-8")  # the peak
+    before = _status("VmRSS")
+    for batch in lists[1:]:
+        step(batch)
+    return (_status("VmHWM") - before) / (4 * rows * DIM)
+
+
+def _status(field):
+    """Returns a size, in bytes, that Linux keeps of this process."""
+    for line in (
+        pathlib.Path("/proc/self/status").read_text("utf-8").split("\n")
+    ):
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1])
+    raise SystemExit(f"Memory is measured on Linux. Received: no {field}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Gradients that list rows of a table, and rows in the place of a variable."""
+
+import keras
+from keras import ops
+
+# marks, on TensorFlow's IndexedSlices, that each row is listed once
+_SUMMED = "_su_models_summed"
+
+
+def is_sparse(gradient):
+    """Whether a gradient lists rows: `tf.IndexedSlices`, TensorFlow only."""
+    # JAX and PyTorch make the whole gradient of a lookup
+    return keras.backend.backend() == "tensorflow" and hasattr(
+        gradient, "indices"
+    )
+
+
+def map_values(fn, gradients):
+    """Applies a function of a list of tensors to gradients.
+
+    Of a gradient that lists rows it sees the values. What `sum_rows` returns
+    has the norm of the whole gradient, and stays summed.
+
+    Args:
+        fn: takes a list of tensors and returns one of the same shapes.
+        gradients: list of tensors and `tf.IndexedSlices`.
+    """
+    values = fn([g.values if is_sparse(g) else g for g in gradients])
+    return [
+        _slices(v, g.indices, g.dense_shape, hasattr(g, _SUMMED))
+        if is_sparse(g)
+        else v
+        for v, g in zip(values, gradients, strict=True)
+    ]
+
+
+def sum_rows(gradient):
+    """Adds up the slices of a gradient that belong to the same row.
+
+    TensorFlow's gradient of a lookup has one slice for each time that a row
+    was taken. Here each row comes once, with the sum, in the order of the
+    indices. The number of slices stays, as XLA wants it: those left over are
+    zeros for the last row.
+
+    Args:
+        gradient: `tf.IndexedSlices`; anything else is returned as it is.
+    """
+    if not is_sparse(gradient) or hasattr(gradient, _SUMMED):
+        return gradient
+    import tensorflow as tf
+
+    known = gradient.indices.shape[0]
+    n = tf.size(gradient.indices) if known is None else known
+    order = tf.argsort(gradient.indices, stable=True)
+    indices = tf.gather(gradient.indices, order)
+    first = _differs_from_previous(indices)
+    segments = tf.cumsum(tf.cast(first, "int32")) - 1
+    values = tf.gather(gradient.values, order)
+    sums = tf.math.unsorted_segment_sum(values, segments, n)
+    # where rows begin; the last beginning stands for what is left over
+    starts = tf.where(first, tf.range(n), 0)
+    last = tf.reduce_max(starts, keepdims=True)
+    starts = tf.sort(tf.where(first, starts, last))
+    return _slices(sums, tf.gather(indices, starts), gradient.dense_shape, True)
+
+
+def choose_rows(gradient, by_rows):
+    """Returns which rows to step, with what, and which are touched.
+
+    A row is touched if its gradient is not zero.
+
+    Args:
+        gradient: of a table, `(rows, ...)`. If sparse what `sum_rows` gave.
+        by_rows: whether to choose from all rows, where the backend can.
+
+    Returns:
+        Rows, integers `(n,)` or None for all; their gradient `(n, ...)`; a
+        bool for each of them, or None if all are touched. A row may come
+        several times, always with its whole gradient: written several times
+        it is still right.
+    """
+    if by_rows and is_sparse(gradient):
+        rows, gradient = _split(gradient)
+        return rows, gradient, _is_touched(gradient)
+    gradient = densify(gradient)
+    touched = _is_touched(gradient)
+    if by_rows and keras.backend.backend() == "torch":
+        # how many there are depends on the numbers
+        rows = ops.nonzero(touched)[0]
+        return rows, gradient[rows], None
+    return None, gradient, touched
+
+
+def densify(gradient):
+    """Returns a gradient as one tensor of the shape of its variable."""
+    if not is_sparse(gradient):
+        return gradient
+    import tensorflow as tf
+
+    return tf.convert_to_tensor(gradient)
+
+
+class RowView(keras.Variable):
+    """Some rows of a variable, or all, in the place of the variable.
+
+    An optimizer that is given views of a variable and of its own variables
+    steps these rows. Assignments stay in the view until `write`.
+
+    Args:
+        variable: `keras.Variable` or, where TensorFlow updates, `tf.Variable`.
+        rows: integers `(n,)`, or None for all rows.
+        source: the `keras.Variable` that the view is known by.
+    """
+
+    # No super().__init__(): a variable cannot be made while one is traced.
+    def __init__(self, variable, rows=None, source=None):
+        self._viewed = variable
+        self._rows = rows
+        self.source = variable if source is None else source
+        self._value = self._read()
+        self._autocast = False
+
+    @property
+    def value(self):
+        """The tensor: rows of the variable, as assigned so far."""
+        return self._value
+
+    @property
+    def dtype(self):
+        """The variable's dtype."""
+        return keras.backend.standardize_dtype(self._value.dtype)
+
+    @property
+    def shape(self):
+        """The shape of the rows."""
+        return self._value.shape
+
+    @property
+    def ndim(self):
+        """The variable's rank."""
+        return len(self._value.shape)
+
+    @property
+    def name(self):
+        """The variable's name."""
+        return self.source.name
+
+    @property
+    def path(self):
+        """The variable's path."""
+        return self.source.path
+
+    def assign(self, value):
+        """Changes the view alone."""
+        self._value = ops.cast(value, self.dtype)
+        return self._value
+
+    def assign_add(self, value):
+        """Adds to the view alone."""
+        return self.assign(self._value + value)
+
+    def assign_sub(self, value):
+        """Subtracts from the view alone."""
+        return self.assign(self._value - value)
+
+    def write(self, touched=None):
+        """Puts the rows into the variable.
+
+        Args:
+            touched: optional bools `(n,)`. Rows where it is false stay.
+        """
+        value = self._value
+        if touched is not None:
+            shape = (-1, *[1] * (len(value.shape) - 1))
+            touched = ops.reshape(touched, shape)
+            value = ops.where(touched, value, self._read())
+        if self._rows is None:
+            self._viewed.assign(value)
+        elif keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            slices = tf.IndexedSlices(value, self._rows)
+            self._native().scatter_update(slices)
+        else:  # PyTorch
+            self._native().detach()[self._rows] = value
+
+    def _native(self):
+        viewed = self._viewed
+        return viewed.value if isinstance(viewed, keras.Variable) else viewed
+
+    def _read(self):
+        native, rows = self._native(), self._rows
+        if keras.backend.backend() == "torch":
+            # fused optimizers change what they are given
+            native = native.detach()
+            return native.clone() if rows is None else native[rows]
+        if keras.backend.backend() == "jax":
+            return native
+        import tensorflow as tf
+
+        if rows is None:
+            return tf.convert_to_tensor(native)
+        return tf.gather(native, rows)
+
+
+def _slices(values, indices, dense_shape, summed):
+    import tensorflow as tf
+
+    slices = tf.IndexedSlices(values, indices, dense_shape)
+    if summed:
+        setattr(slices, _SUMMED, True)
+    return slices
+
+
+def _differs_from_previous(indices):
+    import tensorflow as tf
+
+    start = tf.ones_like(indices[:1], "bool")
+    return tf.concat([start, indices[1:] != indices[:-1]], axis=0)
+
+
+def _split(gradient):
+    """Returns rows and gradients; what is left over repeats the last."""
+    import tensorflow as tf
+
+    first = tf.cast(_differs_from_previous(gradient.indices), "int32")
+    # a position for each slice: 0, 1, ..., last, last, last
+    places = tf.minimum(tf.range(tf.size(first)), tf.reduce_sum(first) - 1)
+    return gradient.indices, tf.gather(gradient.values, places)
+
+
+def _is_touched(gradient):
+    axes = range(1, len(gradient.shape))
+    return ops.any(ops.not_equal(gradient, 0), axis=tuple(axes))

@@ -1,0 +1,131 @@
+"""Copies of optimizers that share their variables and step differently."""
+
+import functools
+import re
+
+import keras
+
+from su_models.ops.sparse_rows import RowView
+
+
+def _adapted(optimizer, mixin, **attributes):
+    """Returns a copy of an optimizer whose steps are those of a mixin.
+
+    The copy has the variables of the original, so that its `apply` steps the
+    original. It lives for one `apply`; the original is left as it is. Where
+    an optimizer wraps others those are adapted, not the wrapper.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`.
+        mixin: subclass of `_Adapted`. Its methods see the arguments below as
+            attributes and call the optimizer's through `super()`.
+        attributes: attributes of the copy.
+    """
+    cls = type(optimizer)
+    if hasattr(optimizer, "inner_optimizer"):
+        inner = _adapted(optimizer.inner_optimizer, mixin, **attributes)
+        return _copied(optimizer, cls, inner_optimizer=inner)
+    if hasattr(optimizer, "optimizers"):
+        inner = [_adapted(o, mixin, **attributes) for o in optimizer.optimizers]
+        return _copied(optimizer, cls, _inner_optimizers=inner)
+    if issubclass(cls, mixin):  # idempotent, with the same arguments
+        had = {name: vars(optimizer)[name] for name in attributes}
+        if had != attributes:
+            raise ValueError(
+                "The same wrapper is around an optimizer twice: give all its "
+                f"arguments to one. Received: {had} and {attributes}"
+            )
+        return optimizer
+    return _copied(optimizer, _mixed(cls, mixin), **attributes)
+
+
+def _copied(optimizer, cls, **attributes):
+    """Returns a shallow copy; `copy.copy` would save and load a Keras object.
+
+    Args:
+        optimizer: what to copy.
+        cls: the class of the copy.
+        attributes: those of the copy, past all tracking.
+    """
+    copied = object.__new__(cls)
+    vars(copied).update(vars(optimizer))
+    vars(copied).update(attributes)
+    return copied
+
+
+@functools.cache
+def _mixed(cls, mixin):
+    bases = (mixin,) if issubclass(cls, _Adapted) else (mixin, _Adapted)
+    return type(f"{mixin.__name__}{cls.__name__}", (*bases, cls), {})
+
+
+class _Adapted:
+    """Lets any Keras optimizer step `RowView`s as if they were variables."""
+
+    def _get_variable_index(self, variable):
+        if isinstance(variable, RowView):
+            variable = variable.source
+        return super()._get_variable_index(variable)
+
+    def _use_weight_decay(self, variable):
+        if isinstance(variable, RowView):
+            variable = variable.source
+        return super()._use_weight_decay(variable)
+
+    def assign(self, variable, value):
+        if isinstance(variable, RowView):
+            variable.assign(value)
+        else:
+            super().assign(variable, value)
+
+    def assign_add(self, variable, value):
+        if isinstance(variable, RowView):
+            variable.assign_add(value)
+        else:
+            super().assign_add(variable, value)
+
+    def assign_sub(self, variable, value):
+        if isinstance(variable, RowView):
+            variable.assign_sub(value)
+        else:
+            super().assign_sub(variable, value)
+
+    def _apply_weight_decay(self, variables):
+        views = [v for v in variables if isinstance(v, RowView)]
+        others = [v for v in variables if not isinstance(v, RowView)]
+        if others:
+            super()._apply_weight_decay(others)
+        plain = keras.optimizers.Optimizer._apply_weight_decay
+        inherited = super()._apply_weight_decay
+        if views and inherited.__func__ is not plain:
+            inherited(views)  # an optimizer with a decay of its own
+        elif self.weight_decay is not None:
+            for view in filter(self._use_weight_decay, views):
+                rate = keras.ops.cast(self.learning_rate, view.dtype)
+                view.assign_sub(view.value * self.weight_decay * rate)
+
+
+def _matching(patterns, argument, variables=None):
+    """Refuses what is no pattern and, given variables, what matches none."""
+    for pattern in patterns:
+        if not _is_expression(pattern):
+            raise ValueError(
+                f"`{argument}` holds regular expressions. "
+                f"Received: {argument}={patterns!r}"
+            )
+        if variables is None:
+            continue
+        paths = [v.path for v in variables]
+        if not any(re.search(pattern, path) for path in paths):
+            raise ValueError(
+                f"No variable has this pattern in its path. There are {paths}. "
+                f"Received: {argument}=[..., {pattern!r}, ...]"
+            )
+
+
+def _is_expression(pattern):
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError):
+        return False
+    return isinstance(pattern, str)

@@ -1,0 +1,299 @@
+"""LazyOptimizer: only rows in the batch are updated."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from su_models.ops.sparse_rows import RowView, choose_rows, sum_rows
+from su_models.optimizers.adapted import _adapted, _copied
+from su_models.optimizers.summed_gradients import SummedGradients, _Summed
+
+# They step each number by itself: a row of the table needs no other row.
+_BY_ROWS = {
+    cls.update_step
+    for cls in (
+        keras.optimizers.SGD,
+        keras.optimizers.Adadelta,
+        keras.optimizers.Adagrad,
+        keras.optimizers.Adam,
+        keras.optimizers.Adamax,
+        keras.optimizers.Ftrl,
+        keras.optimizers.Lion,
+        keras.optimizers.Nadam,
+        keras.optimizers.RMSprop,
+        keras.optimizers.ScheduleFreeAdamW,
+    )
+}
+# attributes that list a variable of the optimizer for each of the model's,
+# and are no moments
+_NO_MOMENTS = {
+    "_trainable_variables",
+    "_variables",
+    "_accumulated_gradients",
+    "_model_variables_moving_average",
+}
+_MOMENTS = ("frozen", "decayed")
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class LazyOptimizer(SummedGradients):
+    """Updates only those rows of an embedding that the batch has touched.
+
+    Article: https://kexue.fm/archives/6869
+        《Keras实现两个优化器：Lookahead和LazyOptimizer》
+
+    An optimizer with momentum moves all rows at each step, also those of
+    tokens that are not in the batch: their gradient is zero, their moments
+    are not. This moves rows that have been seen little again and again, and
+    they overfit. Here a row is touched if its gradient, summed over the
+    batch, is not zero. All other rows keep their weight, bit for bit.
+
+    What becomes of their moments:
+
+    * `"frozen"`: they stay too, as in the lazy Adam of TensorFlow Addons.
+    * `"decayed"`: they go on as in a step with gradient zero, m ← βm, which
+      is what the author's does.
+
+    Steps are counted once for all rows, touched or not: Adam's correction of
+    its bias and learning rate schedules go by the step of the whole.
+
+    All else is the inner optimizer's, and is set there. Clipping takes the
+    summed gradients, decoupled weight decay is for touched rows only, and
+    accumulated gradients touch the rows of all their batches. Moving averages
+    and constraints go over all rows, as Keras has them. An L2 penalty in the
+    loss touches every row: use weight decay.
+
+    The order of wrappers does not matter: `LazyOptimizer(Lookahead(adam))`
+    does what `Lookahead(LazyOptimizer(adam))` does. It is the step along the
+    gradient that is lazy, while the step back is for all rows; it leaves
+    those alone that nothing has touched. The same goes for
+    `keras.optimizers.MultiOptimizer`. `LossScaleOptimizer` belongs outside.
+
+    Cost: on TensorFlow a step goes with the number of ids in the batch, not
+    with the size of the table, and no gradient of the size of the table is
+    made, if moments are frozen, the inner optimizer steps each number by
+    itself (all of Keras but Adafactor, Lamb and Muon; an optimizer of your
+    own if it inherits `update_step` from one of them), and the gradient of
+    the table comes from lookups alone. Accumulation, moving averages,
+    constraints and mixed precision with `"mixed_float16"` go over the table.
+    Compile with `jit_compile=True`: without XLA TensorFlow copies the table
+    at each step. On PyTorch the gradient is dense, and the step goes with
+    the rows. On JAX the result is the same and the cost that of the inner
+    optimizer.
+
+    Differs: the author's steps the counter of the inner optimizer several
+    times in a step, once for each embedding.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`, built or not.
+        moments: `"frozen"` or `"decayed"`.
+        embeddings: which variables to treat so. None: those that are called
+            `embeddings`, as the weights of `keras.layers.Embedding` are. Else
+            a list of layers or of variables, or of names of either. Of a
+            layer those of rank 2 and more are taken. Rows are along axis 0.
+        name: optional name.
+
+    Example:
+
+    >>> adam = keras.optimizers.Adam(1e-3)
+    >>> optimizer = su_models.optimizers.LazyOptimizer(adam)
+    >>> model = keras.Sequential([keras.layers.Embedding(9, 4)])
+    >>> model.compile(optimizer, "mse")
+    """
+
+    def __init__(
+        self, optimizer, moments="frozen", embeddings=None, name=None, **kwargs
+    ):
+        super().__init__(optimizer, name, **kwargs)
+        if moments not in _MOMENTS:
+            raise ValueError(
+                '`moments` must be "frozen" or "decayed". '
+                f"Received: moments={moments!r}"
+            )
+        self.moments = moments
+        self.embeddings = _names(embeddings)
+
+    def build(self, variables):
+        if self.built:
+            return
+        # before anything is built: a misspelt name leaves nothing behind
+        self._tables = {id(v) for v in _tables(variables, self.embeddings)}
+        super().build(variables)
+
+    def _adapted_inner(self):
+        return _adapted(
+            self.inner_optimizer,
+            _Lazy,
+            loss_scale_factor=None,
+            lazy_tables=self._tables,
+            lazy_frozen=self.moments == "frozen",
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "moments": self.moments,
+            "embeddings": self.embeddings,
+        }
+
+
+class _Lazy(_Summed):
+    """What `LazyOptimizer` changes in the inner optimizer.
+
+    The inner optimizer steps views in the place of a table and its moments:
+    of the rows in the batch, or of all. Then touched rows are written back.
+    """
+
+    def _apply_weight_decay(self, variables):
+        # that of the tables is a part of their step
+        others = [v for v in variables if not self._is_lazy(v)]
+        if others:
+            super()._apply_weight_decay(others)
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not self._is_lazy(variable):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        table = self._table(gradient, variable)
+        stepping = self._stepping([table])
+        super(_Lazy, stepping).update_step(
+            table.gradient, table.view, learning_rate
+        )
+        self._write([table])
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        grads, variables, tables = list(grads), list(trainable_variables), []
+        # Keras on PyTorch steps all variables at once
+        if hasattr(self, "_parallel_update_step"):
+            for i, variable in enumerate(variables):
+                if self._is_lazy(variable):
+                    tables.append(self._table(grads[i], variable))
+                    grads[i] = tables[-1].gradient
+                    variables[i] = tables[-1].view
+        stepping = self._stepping(tables) if tables else self
+        super(_Lazy, stepping)._backend_update_step(
+            grads, variables, learning_rate
+        )
+        self._write(tables)
+
+    def _is_lazy(self, variable):
+        if isinstance(variable, RowView):
+            return False
+        source = self._trainable_variables[self._get_variable_index(variable)]
+        return id(source) in self.lazy_tables
+
+    def _table(self, gradient, variable):
+        by_rows = self.lazy_frozen and _steps_by_rows(self)
+        index = self._get_variable_index(variable)
+        rows, gradient, touched = choose_rows(sum_rows(gradient), by_rows)
+        view = RowView(variable, rows, self._trainable_variables[index])
+        return _Table(index, rows, gradient, touched, view)
+
+    def _stepping(self, tables):
+        """Returns a copy with the views for moments, decayed if need be."""
+        stepping = _copied(self, type(self))
+        for name, listed in vars(self).items():
+            if _lists_moments(name, listed, self._trainable_variables):
+                listed = list(listed)
+                for table in tables:
+                    moment = listed[table.index]
+                    if _has_rows(moment, table.view.source):
+                        listed[table.index] = RowView(moment, table.rows)
+                        table.moments.append(listed[table.index])
+                vars(stepping)[name] = listed
+        stepping._apply_weight_decay([table.view for table in tables])
+        return stepping
+
+    def _write(self, tables):
+        for table in tables:
+            table.view.write(table.touched)
+            for moment in table.moments:
+                moment.write(table.touched if self.lazy_frozen else None)
+
+
+@dataclasses.dataclass
+class _Table:
+    """A table while it is stepped.
+
+    rows, gradient, touched: what `choose_rows` returned.
+    """
+
+    index: int
+    rows: Any
+    gradient: Any
+    touched: Any
+    view: RowView
+    moments: list = dataclasses.field(default_factory=list)
+
+
+def _steps_by_rows(optimizer):
+    """Whether Keras' class behind the mixins steps each number by itself."""
+    for cls in type(optimizer).__mro__:
+        if issubclass(cls, keras.optimizers.Optimizer):
+            if "update_step" in vars(cls):
+                return cls.update_step in _BY_ROWS
+    return False
+
+
+def _lists_moments(name, listed, variables):
+    return (
+        isinstance(listed, list)
+        and name not in _NO_MOMENTS
+        and len(listed) == len(variables)
+    )
+
+
+def _has_rows(moment, table):
+    """Whether the rows of an optimizer's variable are those of a table."""
+    if not isinstance(moment, keras.Variable):
+        return False
+    shape, of_table = tuple(moment.shape), tuple(table.shape)
+    # a vector of the table's width (Adafactor) is for all rows
+    return shape == of_table or shape == of_table[:1] != of_table[1:2]
+
+
+# ---- which variables
+
+
+def _names(embeddings):
+    """Returns names of layers or variables as a list for the config."""
+    if embeddings is None:
+        return None
+    if not isinstance(embeddings, (list, tuple)):
+        raise ValueError(
+            "`embeddings` must be a list of layers, variables or their names. "
+            f"Received: embeddings={embeddings!r}"
+        )
+    return [_name(x) for x in embeddings]
+
+
+def _name(x):
+    if isinstance(x, keras.Variable):
+        return x.path
+    if isinstance(x, keras.layers.Layer):
+        return x.name
+    if isinstance(x, str) and x:
+        return x
+    raise ValueError(
+        "`embeddings` holds layers, variables or their names. "
+        f"Received: embeddings=[..., {x!r}, ...]"
+    )
+
+
+def _tables(variables, names):
+    """Returns the variables that the names stand for."""
+    candidates = [v for v in variables if len(v.shape) >= 2]
+    if names is None:
+        return [v for v in candidates if v.name == "embeddings"]
+    found = []
+    for name in names:
+        named = [v for v in candidates if f"/{name}/" in f"/{v.path}/"]
+        if not named:
+            raise ValueError(
+                "No variable of rank 2 or more has that name, nor has its "
+                f"layer. There are {[v.path for v in candidates]}. "
+                f"Received: embeddings=[..., {name!r}, ...]"
+            )
+        found += named
+    return found

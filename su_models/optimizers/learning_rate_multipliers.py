@@ -1,0 +1,122 @@
+"""Learning rates by layer."""
+
+import math
+import re
+
+import keras
+from keras import ops
+
+from su_models.ops.is_real import is_real
+from su_models.optimizers.adapted import _adapted, _copied, _matching
+from su_models.optimizers.wrapper import _OptimizerWrapper
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class LearningRateMultipliers(_OptimizerWrapper):
+    """Multiplies the learning rate of any optimizer layer by layer.
+
+    Article: https://kexue.fm/archives/6418
+        《“让Keras更酷一些！”：分层的学习率和自由的梯度》
+
+    The use is fine-tuning: what is pretrained moves by less than what is new.
+    A variable is stepped with the rate λα, where α is the inner optimizer's
+    learning rate, and λ the product of the multipliers whose pattern is found
+    in its path. Decoupled weight decay, which has the learning rate as a
+    factor, is multiplied too. Steps, moments and their corrections are those
+    of the inner optimizer.
+
+    Differs: the article gets λ by training θ/λ (θ/√λ with SGD) in the place
+    of θ, as optimizers of Keras 2 could not be changed. bert4keras, in
+    `extend_with_parameter_wise_lr`, multiplies the step; that is the same
+    for all optimizers whose step is proportional to α.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`, built or not.
+        multipliers: dict from patterns to numbers > 0. A pattern is found by
+            `re.search` in a variable's path, such as `"encoder/dense/bias"`.
+            To leave a layer as it is set its `trainable` to False.
+        name: optional name.
+
+    Example:
+
+    >>> optimizer = su_models.optimizers.LearningRateMultipliers(
+    ...     keras.optimizers.Adam(1e-3), {"encoder/": 0.1, "bias$": 2.0}
+    ... )
+    """
+
+    def __init__(self, optimizer, multipliers, name=None, **kwargs):
+        super().__init__(optimizer, name, **kwargs)
+        if not isinstance(multipliers, dict) or not multipliers:
+            raise ValueError(
+                "`multipliers` must be a dict of patterns and numbers. "
+                f"Received: multipliers={multipliers!r}"
+            )
+        for value in multipliers.values():
+            if not is_real(value) or value <= 0:
+                raise ValueError(
+                    "Multipliers must be numbers > 0. "
+                    f"Received: multipliers={multipliers!r}"
+                )
+        _matching(multipliers, "multipliers")
+        self.multipliers = dict(multipliers)
+
+    def build(self, variables):
+        if self.built:
+            return
+        _matching(self.multipliers, "multipliers", variables)
+        super().build(variables)
+
+    def _adapted_inner(self):
+        return _adapted(
+            self.inner_optimizer,
+            _Multiplied,
+            rate_multipliers=self.multipliers,
+            rate_factor=1.0,
+            rate_owner=id(self),  # twice is not once
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "multipliers": self.multipliers}
+
+
+class _Multiplied:
+    """What `LearningRateMultipliers` changes in the inner optimizer."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        factor = self._factor(variable)
+        if factor != 1:
+            learning_rate = ops.multiply(learning_rate, factor)
+        super().update_step(gradient, variable, learning_rate)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        step = super()._backend_update_step
+        if hasattr(self, "_parallel_update_step"):
+            # Keras on PyTorch steps all variables at once, with one rate;
+            # its class for all backends steps one after the other
+            for cls in type(self).__mro__:
+                if getattr(keras.optimizers, cls.__name__, None) is cls:
+                    step = cls._backend_update_step.__get__(self)
+                    break
+        step(grads, trainable_variables, learning_rate)
+
+    def _apply_weight_decay(self, variables):
+        groups = {}
+        for variable in variables:
+            groups.setdefault(self._factor(variable), []).append(variable)
+        for factor, group in groups.items():
+            scaled = _copied(self, type(self), rate_factor=factor)
+            super(_Multiplied, scaled)._apply_weight_decay(group)
+
+    def _get_current_learning_rate(self):
+        rate = super()._get_current_learning_rate()
+        if self.rate_factor == 1:
+            return rate
+        return ops.multiply(rate, self.rate_factor)
+
+    def _factor(self, variable):
+        source = self._trainable_variables[self._get_variable_index(variable)]
+        return math.prod(
+            factor
+            for pattern, factor in self.rate_multipliers.items()
+            if re.search(pattern, source.path)
+        )

@@ -1,0 +1,80 @@
+"""Gradients of embeddings, summed before the step."""
+
+import keras
+
+from su_models.ops.sparse_rows import map_values, sum_rows
+from su_models.optimizers.adapted import _adapted
+from su_models.optimizers.wrapper import _OptimizerWrapper
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class SummedGradients(_OptimizerWrapper):
+    """Gives any optimizer the gradient of an embedding as it is: a sum.
+
+    Article: https://kexue.fm/archives/6869
+        《Keras实现两个优化器：Lookahead和LazyOptimizer》
+
+    TensorFlow's gradient of a lookup lists a row once for each time that it
+    was taken: g_1, ..., g_c. The gradient of the row is Σ g_i. Keras' Adam,
+    Adagrad, RMSprop and others square what is listed, Σ g_i² in the place
+    of (Σ g_i)², and so step up to √c times too far along a token that comes
+    c times in a batch; norms for clipping are wrong likewise. JAX and PyTorch
+    sum, so that the same script gives other weights there. With this wrapper
+    the backends agree, and Keras' fixed `loss_scale_factor` takes sparse
+    gradients.
+
+    The step stays the inner optimizer's, also where it goes over the whole
+    table; `LazyOptimizer` sums too, and steps the rows of the batch only. On
+    JAX and PyTorch nothing is done. Under `tf.distribute` clipping sees one
+    replica's gradients, as it does in Keras.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`, built or not.
+        name: optional name.
+
+    Example:
+
+    >>> adam = keras.optimizers.Adam(1e-3)
+    >>> optimizer = su_models.optimizers.SummedGradients(adam)
+    >>> model = keras.Sequential([keras.layers.Embedding(9, 4)])
+    >>> model.compile(optimizer, "mse")
+    """
+
+    def apply(self, grads, trainable_variables=None):
+        """Takes a step of the inner optimizer along summed gradients.
+
+        Args:
+            grads: list of gradients, None where there is none.
+            trainable_variables: list of variables, those of `build` if None.
+        """
+        variables = self._known(trainable_variables)
+        grads = [sum_rows(g) for g in grads]
+        scale = self.loss_scale_factor
+        if scale is not None:
+            grads = [
+                g if g is None or _is_overwriting(v) else _divided(g, scale)
+                for g, v in zip(grads, variables, strict=True)
+            ]
+        super().apply(grads, variables)
+
+    def _adapted_inner(self):
+        return _adapted(self.inner_optimizer, _Summed, loss_scale_factor=None)
+
+
+class _Summed:
+    """What `SummedGradients` changes in the inner optimizer."""
+
+    def _clip_gradients(self, grads):
+        return map_values(super()._clip_gradients, grads)
+
+    def update_step(self, gradient, variable, learning_rate):
+        # replicas have put theirs one after the other
+        super().update_step(sum_rows(gradient), variable, learning_rate)
+
+
+def _is_overwriting(variable):
+    return getattr(variable, "overwrite_with_gradient", False)
+
+
+def _divided(gradient, scale):
+    return map_values(lambda values: [v / scale for v in values], [gradient])[0]
