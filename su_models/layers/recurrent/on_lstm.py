@@ -189,20 +189,14 @@ class ONLSTMCell(keras.layers.Layer):
         c_hat = self.activation(c_hat)
         master_f, master_i = self._master_gates(z[:, 4 * self.units :])
         omega = master_f * master_i
-        i, f, c, c_hat = (self._by_level(x) for x in (i, f, c, c_hat))
         # Eq. (10), with c and ĉ taken out of the brackets
         c = (omega * f + (master_f - omega)) * c
         c = c + (omega * i + (master_i - omega)) * c_hat
-        c = ops.reshape(c, (-1, self.units))
         h = o * self.activation(c)
         return h, [h, c]
 
-    def _by_level(self, x):
-        """Views `(b, units)` as `(b, levels, units / levels)`."""
-        return ops.reshape(x, (-1, self.levels, self.units // self.levels))
-
     def _master_gates(self, z):
-        """Returns f̃ and ĩ, `(b, levels, 1)` each."""
+        """Returns f̃ and ĩ, `(b, units)` each."""
         # bfloat16 has 8 bits: sums of a softmax would miss 1 by a percent
         z = ops.cast(ops.reshape(z, (-1, 2, self.levels)), "float32")
         p = _softmax(z)
@@ -210,10 +204,14 @@ class ONLSTMCell(keras.layers.Layer):
         master_f, master_i = sums[:, 0], 1.0 - sums[:, 1]
         if self.master_input == "su":
             master_i = master_i + p[:, 1]
-        return (
-            ops.cast(ops.expand_dims(x, -1), self.compute_dtype)
-            for x in (master_f, master_i)
-        )
+        return (self._repeat(x) for x in (master_f, master_i))
+
+    def _repeat(self, x):
+        """Gives each level's value to its neurons: (b, levels), (b, units)."""
+        # not ops.repeat, whose gradient TensorFlow's XLA does not compile
+        ones = ops.ones((1, 1, self.units // self.levels), self.compute_dtype)
+        x = ops.expand_dims(ops.cast(x, self.compute_dtype), -1) * ones
+        return ops.reshape(x, (-1, self.units))
 
     def get_initial_state(self, batch_size=None):
         """Returns the states before the first step: zeros."""
