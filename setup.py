@@ -34,7 +34,9 @@ EXTRAS = {
     # Independent implementations that tests/parity and benchmarks compare
     # with. A peer enters together with the first test that needs it.
     "parity": [
+        "bert4torch>=0.5",
         "diffusers>=0.30",
+        "hyppo>=0.5",
         "jax>=0.10",
         "local-attention>=1.11",
         "optax>=0.2.4",

@@ -122,9 +122,8 @@ def _samples(x, y, least):
     """Returns both as centred float matrices of as many rows."""
     x, y = map(ops.convert_to_tensor, (x, y))
     shapes = tuple(x.shape), tuple(y.shape)
-    n = shapes[0][0] if shapes[0] else 0
-    rows = shapes[1][0] if shapes[1] else 0
-    if n is not None and rows is not None and (n != rows or n < least):
+    counts = [_known(z) if z.shape else 0 for z in (x, y)]
+    if None not in counts and (counts[0] != counts[1] or counts[0] < least):
         raise ValueError(
             "`x` and `y` must have one row a sample, as many of both and at "
             f"least {least}. Received: shapes {shapes[0]} and {shapes[1]}"
@@ -136,6 +135,11 @@ def _samples(x, y, least):
         z = ops.reshape(z, (ops.shape(z)[0], -1))
         rows.append(z - ops.stop_gradient(ops.mean(z, axis=0)))
     return rows
+
+
+def _known(x):
+    """The number of rows, None while it is a symbol."""
+    return x.shape[0] if isinstance(x.shape[0], int) else None
 
 
 def _pair(sigma):
@@ -169,7 +173,7 @@ def _scaled(x, sigma):
 
 def _blocks(x):
     """Pairs of ends of blocks of rows; None is the end, 0 to None is all."""
-    n = x.shape[0]
+    n = _known(x)
     if n is None or n * n <= _BLOCK:
         return [(0, None)]
     size = max(1, _BLOCK // n)
@@ -239,7 +243,7 @@ def _whitened(x, epsilon):
 
 def _median_of_squares(x):
     """Over i < j, exact; of many samples one of the two middle values."""
-    n = x.shape[0]
+    n = _known(x)
     if n is None or n <= _SORTED:
         d = ops.sort(ops.reshape(_squares(x, 0, None), (-1,)))
         n = ops.shape(x)[0]
