@@ -366,6 +366,23 @@ def test_bidirectional_reads_both_ways():
         assert not y[b, n[b] :].any()
 
 
+def test_states_of_an_encoder_start_a_decoder():
+    encoder, first = built(return_sequences=False, name="encoder")
+    decoder, second = built(return_distances=True, name="decoder")
+    source, target = keras.Input((None, WIDTH)), keras.Input((None, WIDTH))
+    _, h, c = encoder(source)
+    y, d, *_ = decoder(target, initial_state=[h, c])
+    model = keras.Model([source, target], [y, d])
+    x = normal(2, 7, WIDTH)
+    y, d = map(to_numpy, model([x, x[:, :4]]))
+    for b in range(2):
+        hs, cs, _ = on_lstm(x[b], first, LEVELS)
+        states = {"h": hs[-1], "c": cs[-1]}
+        hs, _, fs = on_lstm(x[b, :4], second, LEVELS, **states)
+        np.testing.assert_allclose(y[b], hs, atol=1e-5)
+        np.testing.assert_allclose(d[b], 1 - fs.mean(1), atol=1e-5)
+
+
 @pytest.mark.parametrize("sequences", [False, True])
 def test_results_come_in_their_order(sequences):
     layer, _ = built(return_distances=True, return_sequences=sequences)
