@@ -98,7 +98,9 @@ class MultiHeadAttention(_ProjectedAttention):
         return_attention_logits: whether to return the scores before
             normalization as well, unmasked.
         return_cache: whether to return keys and values as well; always, if
-            `cache` is given.
+            `cache` is given. If functional models share the layer, the one
+            made first should ask for it: Keras (3.15) expects no more
+            outputs of a layer than its first call had.
 
     Returns:
         A tensor `(batch, n, output_dim)`; or a tuple of it and what was

@@ -156,9 +156,12 @@ def test_causal_attention_sees_no_future():
     np.testing.assert_allclose(to_numpy(got), want, atol=1e-5)
 
 
-def test_causal_and_padding_masks_join():
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_causal_and_padding_masks_join(side):
     layer, x = made(), normal(2, 7, 8)
     keys = np.arange(7) < np.array([[7], [4]])
+    if side == "left":  # the first tokens then have nothing to attend to
+        keys = keys[:, ::-1]
     mask = np.tri(7, dtype=bool) & keys[:, None]
     got = layer(x, attention_mask=keys, use_causal_mask=True)
     want = loop(layer, x, x, mask)
@@ -346,6 +349,27 @@ def test_one_program_decodes_every_position():
     for i in range(7):
         token = ops.convert_to_tensor(x[:, i : i + 1])
         y, k, v = step(token, k, v, ops.convert_to_tensor(np.int32(i)))
+        np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
+
+
+def test_graph_of_one_token_is_made_over_the_same_layer():
+    layer, x = made(rotary_base=500.0), normal(2, 7, 8)
+    prompt, token = keras.Input((None, 8)), keras.Input((1, 8))
+    cache = tuple(keras.Input((7, HEADS, DIM)) for _ in range(2))
+    index = keras.Input((), dtype="int32")  # one slot a sample
+    causal = {"use_causal_mask": True}
+    # the first call returns the cache too: see `return_cache`
+    whole = keras.Model(prompt, layer(prompt, return_cache=True, **causal)[0])
+    step = keras.Model(
+        [token, *cache, index], layer(token, cache=cache, cache_index=index)
+    )
+    assert step.layers[-1] is whole.layers[-1] is layer
+    want = to_numpy(whole(x))
+    k, v = layer.empty_cache(2, 7)
+    for i in range(7):
+        at = ops.full((2,), i, "int32")
+        token = ops.convert_to_tensor(x[:, i : i + 1])
+        y, (k, v) = step([token, k, v, at])
         np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
 
 
