@@ -26,10 +26,10 @@ mean and standard deviation over the seeds, on the test digits:
     to 1 in 30 epochs 0.970 ± 0.005   0.016 ± 0.004   0.049 ± 0.017
 
 ECE is the expected calibration error in 15 bins; memorized, the share of the
-wrong training labels that the network reproduces. Every seed of TaiLr beats
-every seed of the two others in both. The noise is uniform over the classes,
-which is what TaiLr gives up best; the bound, which is the paper's remedy for a
-slow start, holds it back here.
+wrong training labels that the network reproduces. Without the bound, every
+seed of TaiLr beats every seed of the first two in both. The noise is uniform
+over the classes, which is what TaiLr gives up best; the bound, which is the
+paper's remedy for a slow start, holds it back here.
 """
 
 import argparse
