@@ -229,21 +229,27 @@ def _print_table(entries):
     """Prints entries, one line each, under the names of their rooms."""
     console = _console()
     rows = [
-        (entry.name, ", ".join(map(str, entry.articles)) or "-", entry.summary)
-        for entry in entries
+        (entry.name, _few(entry.articles), entry.summary) for entry in entries
     ]
     # the same for every room, so that all columns stand below each other
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for room in dict.fromkeys(entry.room for entry in entries):
         grid = Table.grid(padding=(0, 2))
         grid.add_column(min_width=widths[0], no_wrap=True)
-        grid.add_column(min_width=min(widths[1], 16), max_width=16)
+        grid.add_column(min_width=widths[1], no_wrap=True)
         grid.add_column()
         for entry, row in zip(entries, rows, strict=True):
             if entry.room == room:
                 grid.add_row(*row)
         console.print(Text(room, "bold"))
         console.print(grid)
+
+
+def _few(articles):
+    """Returns the first two articles, and how many more there are."""
+    numbers = list(map(str, articles))
+    more = f" +{len(numbers) - 2}" if len(numbers) > 2 else ""
+    return ", ".join(numbers[:2]) + more or "-"
 
 
 def _print_details(detail, blank):

@@ -122,7 +122,7 @@ def _samples(x, y, least):
     """Returns both as centred float matrices of as many rows."""
     x, y = map(ops.convert_to_tensor, (x, y))
     shapes = tuple(x.shape), tuple(y.shape)
-    counts = [_known(z) if z.shape else 0 for z in (x, y)]
+    counts = [_known(z) if len(z.shape) else 0 for z in (x, y)]
     if None not in counts and (counts[0] != counts[1] or counts[0] < least):
         raise ValueError(
             "`x` and `y` must have one row a sample, as many of both and at "

@@ -82,7 +82,7 @@ def test_list_shows_every_public_name_once():
 
 def test_list_shows_article_and_summary_in_one_line():
     (line,) = [r for r in run("list").stdout.splitlines() if "RotaryEmb" in r]
-    assert line.split(maxsplit=2) == [
+    assert line.rstrip().split(maxsplit=2) == [
         "RotaryEmbedding",
         "8265",
         "Rotates feature pairs by an angle proportional to position (RoPE).",

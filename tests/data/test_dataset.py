@@ -1,4 +1,5 @@
 import dataclasses
+import pathlib
 
 import pytest
 
@@ -18,9 +19,10 @@ def test_a_file_is_local_unless_an_address_is_given():
 @pytest.mark.parametrize("dataset", REGISTRY.values(), ids=list(REGISTRY))
 def test_every_field_is_filled_in(dataset):
     for field in dataclasses.fields(dataset):
-        if field.name not in ("files", "downloads"):
+        if field.name not in ("files", "downloads", "folder"):
             assert getattr(dataset, field.name), field.name
-    assert list(dataset.sizes) == ["train", "test"]
+    splits = (*dataset.sizes,)
+    assert splits in [("train", "test"), ("train", "valid", "test"), ("all",)]
 
 
 @pytest.mark.parametrize("dataset", REGISTRY.values(), ids=list(REGISTRY))
@@ -34,4 +36,5 @@ def test_every_file_has_a_whole_checksum(dataset):
 def test_downloads_have_an_encrypted_address(dataset):
     for file in dataset.downloads:
         assert file.url.startswith("https://")
-        assert file.url.endswith(f"/{file.name}")
+        suffixes = [pathlib.PurePath(x).suffix for x in (file.name, file.url)]
+        assert suffixes[0] == suffixes[1] != ""
