@@ -76,11 +76,10 @@ class LazyOptimizer(SummedGradients):
     itself (all of Keras but Adafactor, Lamb and Muon; an optimizer of your
     own if it inherits `update_step` from one of them), and the gradient of
     the table comes from lookups alone. Accumulation, moving averages,
-    constraints and mixed precision with `"mixed_float16"` go over the table.
-    Compile with `jit_compile=True`: without XLA TensorFlow copies the table
-    at each step. On PyTorch the gradient is dense, and the step goes with
-    the rows. On JAX the result is the same and the cost that of the inner
-    optimizer.
+    constraints and mixed precision go over the table. Compile with
+    `jit_compile=True`: without XLA TensorFlow copies the table at each step.
+    On PyTorch the gradient is dense, and the step goes with the rows. On JAX
+    the result is the same and the cost that of the inner optimizer.
 
     Differs: the author's steps the counter of the inner optimizer several
     times in a step, once for each embedding.

@@ -218,6 +218,21 @@ def test_padding_is_not_touched(jit):
     assert (got[1] != START[1]).all()
 
 
+@each_moments
+def test_a_row_whose_gradients_cancel_is_not_touched(moments):
+    weight, optimizer = table(), LazyOptimizer(Adam(0.1), moments)
+    g = np.ones((3, DIM))
+    optimizer.apply([gradient([1, 4, 4], g)], [weight])
+    m = optimizer.inner_optimizer._momentums[0]
+    before, kept = to_numpy(weight).copy(), to_numpy(m).copy()
+    g[2] = -1
+    optimizer.apply([gradient([1, 4, 4], g)], [weight])
+    np.testing.assert_array_equal(to_numpy(weight)[4], before[4])
+    assert (to_numpy(weight)[1] != before[1]).all()
+    factor = 1.0 if moments == "frozen" else 0.9
+    np.testing.assert_allclose(to_numpy(m)[4], factor * kept[4], rtol=1e-6)
+
+
 def test_a_batch_without_ids_and_one_with_the_last_row():
     weight, optimizer = table(), LazyOptimizer(Adam(0.1))
     optimizer.apply([gradient([], np.zeros((0, DIM)))], [weight])
