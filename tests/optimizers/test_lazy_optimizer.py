@@ -506,6 +506,22 @@ def test_stateless_apply_equals_apply():
 # ---- cost
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="only JAX compiles for others")
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_a_step_is_one_program_for(platform):
+    import jax
+
+    weight, optimizer = table(), LazyOptimizer(AdamW(0.1))
+    optimizer.build([weight])
+    state = [v.value for v in optimizer.variables]
+    step = jax.jit(optimizer.stateless_apply)
+    exported = jax.export.export(step, platforms=[platform])(
+        state, [START], [weight.value]
+    )
+    assert exported.platforms == (platform,)
+    assert "stablehlo.select" in exported.mlir_module()
+
+
 @pytest.mark.skipif(
     BACKEND != "tensorflow", reason="other backends make dense gradients"
 )
