@@ -10,6 +10,23 @@ self-attention, each for the same time, in a process of its own.
 
 python examples/long_text_sparse_attention.py
 python examples/long_text_sparse_attention.py --smoke    (a few steps)
+
+Measured on 2026-11-21 by the first command, seed 0, on a shared 2-core Xeon
+(AVX-512), TensorFlow 2.21 with XLA, while other work ran beside it at a lower
+priority (load 11): 130 s of training each, 13 min in all. Nats a character
+are those of the held-out text; memory is the peak above the process before
+training; steps are of 4096 characters.
+
+              nats a character   steps   characters a second   peak MB
+    dense          2.903            25            775            1846
+    local          2.051           359         11 309             619
+    atrous         2.494           619         19 496             575
+    sparse         2.038           401         12 605             666
+
+Dense attention loses for want of steps, not of sight: in these seconds it
+took 25. Atrous attention is the fastest and soon learns no more: it does not
+see the 63 characters before the next one. That sparse took more steps than
+local is the noise of the machine; it computes more.
 """
 
 import argparse
