@@ -172,6 +172,7 @@ def draw(results, path):
     for method, each in results.items():
         accuracy = [e["accuracy"] for e in each]
         axis.plot(range(1, len(each) + 1), accuracy, "o-", label=method)
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set(xlabel="epoch", ylabel="test accuracy", title="MNIST")
     axis.grid(alpha=0.3)
     axis.legend()

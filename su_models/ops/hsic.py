@@ -4,9 +4,11 @@ import numbers
 
 from keras import ops
 
+from su_models.ops.backend import runs_on
+
 _BLOCK = 2**22  # entries of a kernel matrix that are computed at a time
 _SORTED = 2048  # samples up to which all distances are sorted
-_BINS, _PASSES = 4096, 3  # of the histogram of distances beyond
+_BINS, _PASSES = 2**16, 2  # of the histograms of distances beyond
 _ESTIMATORS = ("biased", "gretton", "unbiased")
 
 
@@ -264,17 +266,14 @@ def _select(x, rank):
         )
     blocks = _blocks(x)
     low = ops.zeros((), x.dtype)
-    high = ops.max(ops.stack([ops.max(_squares(x, *b)) for b in blocks]))
+    high = 4.0 * ops.max(ops.sum(ops.square(x), axis=-1))  # ‖a - b‖ ≤ 2 max
     for _ in range(_PASSES):
         width = ops.maximum((high - low) / _BINS, 1e-30)
         counts = 0
         for block in blocks:
             bins = ops.floor((_squares(x, *block) - low) / width)
             bins = ops.cast(ops.clip(bins, -1, _BINS), "int32") + 1
-            bins = ops.reshape(bins, (-1,))
-            counts = counts + ops.segment_sum(
-                ops.ones_like(bins), bins, num_segments=_BINS + 2
-            )
+            counts = counts + _histogram(ops.reshape(bins, (-1,)), _BINS + 2)
         below = ops.cumsum(counts)
         index = ops.sum(ops.cast(below <= rank, "int32"))
         index = ops.clip(index, 1, _BINS)  # of the bins, the first is 1
@@ -283,3 +282,16 @@ def _select(x, rank):
             low + ops.cast(index, x.dtype) * width,
         )
     return (low + high) / 2
+
+
+def _histogram(bins, count):
+    """How many entries are 0, ..., count - 1."""
+    traced = runs_on("jax")
+    if runs_on("tensorflow"):
+        import tensorflow as tf
+
+        traced = not tf.executing_eagerly()
+    if traced:  # there bincount has no known length
+        ones = ops.ones_like(bins)
+        return ops.segment_sum(ones, bins, num_segments=count)
+    return ops.cast(ops.bincount(bins, minlength=count), "int32")
