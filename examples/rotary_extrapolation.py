@@ -163,7 +163,7 @@ def build(vocabulary, kind, window=None):
     return keras.Model(ids, keras.layers.Dense(vocabulary)(x), name="reader")
 
 
-def train(model, x, y, steps):
+def train(model, x, y, steps, jit_compile):
     """Fits on each window once; returns the seconds."""
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=RATE, warmup_steps=steps // 10, alpha=0.05
@@ -171,7 +171,7 @@ def train(model, x, y, steps):
     model.compile(
         keras.optimizers.Adam(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=has_xla(),
+        jit_compile=jit_compile,
     )
     start = time.perf_counter()
     model.fit(x, y, batch_size=BATCH, shuffle=False, verbose=2)
@@ -180,7 +180,9 @@ def train(model, x, y, steps):
 
 def losses(model, x, y):
     """Returns the bits that each character costs, `(windows, length)`."""
-    logits = model.predict(x, batch_size=8, verbose=0).astype("float64")
+    parts = [model(x[i : i + 8]) for i in range(0, len(x), 8)]
+    logits = np.concatenate([keras.ops.convert_to_numpy(p) for p in parts])
+    logits = logits.astype("float64")
     logits -= logits.max(axis=-1, keepdims=True)
     total = np.log(np.exp(logits).sum(axis=-1))
     own = np.take_along_axis(logits, y[..., None], axis=-1)[..., 0]
@@ -236,9 +238,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     smoke = parser.parse_args().smoke
-    folder, steps = FOLDER, STEPS
+    folder, steps, jit = FOLDER, STEPS, has_xla()
     if smoke:
-        folder, steps = FOLDER.with_name(f"smoke-{FOLDER.name}"), 3
+        folder = FOLDER.with_name(f"smoke-{FOLDER.name}")
+        steps, jit = 3, False  # compiling would take most of the time
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "trained": TRAINED,
@@ -266,7 +269,7 @@ def main():
         print(f"\n== {NAMES[kind]}")
         keras.utils.set_random_seed(SEED)
         model = build(len(characters), kind)
-        seconds[kind] = train(model, x, y, steps)
+        seconds[kind] = train(model, x, y, steps, jit)
         parameters[kind] = model.count_params()
         curves[kind] = losses(model, test_x, test_y)
         if kind == WINDOWED[0]:
