@@ -31,6 +31,13 @@ except KeyboardInterrupt:
     sys.exit("last words")
 """
 
+# a shell makes the commands that it runs with `&` deaf: undo it
+HEED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
 pytestmark = pytest.mark.skipif(
     shutil.which("bash") is None, reason="bash is not installed"
 )
@@ -78,18 +85,13 @@ def test_terminal_stays_a_terminal():
     assert quiet("test", "-t", "1").returncode == 1
 
 
-def _heed_interrupts():
-    """Undoes what a shell does to the commands that it runs with `&`."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def test_last_words_after_an_interrupt_are_shown():
     process = subprocess.Popen(
-        ["bash", SCRIPT, sys.executable, "-c", INTERRUPTED],
+        [sys.executable, "-c", HEED, "bash", SCRIPT]
+        + [sys.executable, "-c", INTERRUPTED],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=_heed_interrupts,
     )
     assert process.stdout.readline() == b"ready\n"
     os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
