@@ -467,9 +467,11 @@ def test_distances_are_float32_under_any_policy():
     layer.build((None, None, WIDTH))
     for w in layer.weights:
         w.assign(np.zeros(w.shape))
+    symbolic = layer(keras.Input((None, WIDTH)))
     outputs, distances = layer(normal(2, 7, WIDTH))
-    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
-    assert keras.backend.standardize_dtype(distances.dtype) == "float32"
+    for y, d in (symbolic, (outputs, distances)):
+        assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+        assert keras.backend.standardize_dtype(d.dtype) == "float32"
     np.testing.assert_allclose(to_numpy(distances), 31.5 / 64, rtol=1e-6)
 
 
