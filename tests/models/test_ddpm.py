@@ -315,6 +315,7 @@ def test_trainers_loss_is_eq_15_of_its_own_noise():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant, more, jit",  # TensorFlow's XLA takes its time over a U-Net
     [("ho", {"widths": (4,)}, JIT), ("su", {}, JAX), ("dense", {}, JIT)],
@@ -348,6 +349,7 @@ def test_trains_with_lookahead_and_averages_are_left_in_the_model(
         np.testing.assert_array_equal(to_numpy(w), to_numpy(average))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_trains_in_low_precision(policy):
     with _policy(policy):

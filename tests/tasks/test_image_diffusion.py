@@ -59,6 +59,7 @@ def test_a_finished_run_is_loaded_not_trained_again(run):
     assert (folder / "model.keras").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights(run, tmp_path):
     assert_equal(tiny().train(tmp_path, progress=False), run[1])
     other = tiny(seed=1).train(tmp_path / "other", progress=False)
@@ -296,6 +297,7 @@ def test_sampler_and_network_are_as_set():
     assert layers.count("Dropout") == 1  # one block
 
 
+@pytest.mark.slow
 def test_the_network_that_is_left_is_the_average(tmp_path):
     averaged = tiny(ema_momentum=0.999).train(tmp_path / "a", progress=False)
     last = tiny(ema_momentum=0.0).train(tmp_path / "b", progress=False)
