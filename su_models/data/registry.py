@@ -3,6 +3,7 @@
 import difflib
 import warnings
 
+from su_models.data.bert4keras_sentiment import BERT4KERAS_SENTIMENT
 from su_models.data.cifar10 import CIFAR10
 from su_models.data.digits import DIGITS
 from su_models.data.files import VARIABLE, locate
@@ -21,6 +22,7 @@ REGISTRY = {
         PTB,
         TREEBANK_SAMPLE,
         TINYSHAKESPEARE,
+        BERT4KERAS_SENTIMENT,
     )
 }
 
@@ -55,7 +57,8 @@ def load(name):
         channels)` and `y` int64 `(n,)`; `cifar10` adds the bool `lossless`.
         `ptb` has `tokens`, lists of words; `treebank_sample` has `trees`,
         nested lists, in one split `"all"`; `tinyshakespeare` has `text`, a
-        string.
+        string; `bert4keras_sentiment` has `text`, a list of strings, and
+        `y`.
 
     Raises:
         ValueError: if the name is unknown or a file is not the known one.

@@ -16,6 +16,7 @@ def test_names():
         "ptb",
         "treebank_sample",
         "tinyshakespeare",
+        "bert4keras_sentiment",
     ]
 
 
