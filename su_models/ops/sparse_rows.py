@@ -57,11 +57,11 @@ def sum_rows(gradient):
     segments = tf.cumsum(tf.cast(first, "int32")) - 1
     values = tf.gather(gradient.values, order)
     sums = tf.math.unsorted_segment_sum(values, segments, n)
-    # where rows begin; the last beginning stands for what is left over
-    starts = tf.where(first, tf.range(n), 0)
-    last = tf.reduce_max(starts, keepdims=True)
-    starts = tf.sort(tf.where(first, starts, last))
-    return _slices(sums, tf.gather(indices, starts), gradient.dense_shape, True)
+    # one sort is dear enough: the row of a segment is its largest index
+    rows = tf.math.unsorted_segment_max(indices, segments, n)
+    is_row = tf.range(n) <= segments[-1:]
+    rows = tf.where(is_row, rows, indices[-1:])
+    return _slices(sums, rows, gradient.dense_shape, True)
 
 
 def choose_rows(gradient, by_rows):
@@ -117,7 +117,10 @@ class RowView(keras.Variable):
         self._viewed = variable
         self._rows = rows
         self.source = variable if source is None else source
-        self._value = self._read()
+        self._start = self._read()
+        # Keras on PyTorch steps in place
+        torch = keras.backend.backend() == "torch"
+        self._value = self._start.clone() if torch else self._start
         self._autocast = False
 
     @property
@@ -164,16 +167,17 @@ class RowView(keras.Variable):
         return self.assign(self._value - value)
 
     def write(self, touched=None):
-        """Puts the rows into the variable.
+        """Puts the rows into the variable, and ends the view.
 
         Args:
-            touched: optional bools `(n,)`. Rows where it is false stay.
+            touched: optional bools `(n,)`. Rows where it is false stay as
+                they were when the view was made.
         """
         value = self._value
         if touched is not None:
             shape = (-1, *[1] * (len(value.shape) - 1))
             touched = ops.reshape(touched, shape)
-            value = ops.where(touched, value, self._read())
+            value = ops.where(touched, value, self._start)
         if self._rows is None:
             self._viewed.assign(value)
         elif keras.backend.backend() == "tensorflow":
@@ -191,9 +195,8 @@ class RowView(keras.Variable):
     def _read(self):
         native, rows = self._native(), self._rows
         if keras.backend.backend() == "torch":
-            # fused optimizers change what they are given
             native = native.detach()
-            return native.clone() if rows is None else native[rows]
+            return native if rows is None else native[rows]
         if keras.backend.backend() == "jax":
             return native
         import tensorflow as tf
