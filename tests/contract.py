@@ -304,6 +304,14 @@ CASES = {
             },
             normal(4, 3, 5),
         ),
+        "Langevin": Case(
+            {"step_size": 0.1, "num_steps": 7, "temperature": 0.5},
+            normal(4, 3, 5),
+        ),
+        "WassersteinFlow": Case(
+            {"step_size": 0.1, "num_steps": 7, "temperature": 0.5},
+            normal(4, 3, 5),
+        ),
     },
     "models": {
         "build_ddpm": Case(
@@ -679,6 +687,28 @@ def check_sampler(cls, init, noise):
     for wrong in (noise[:0], noise.astype("int32")):
         with pytest.raises(ValueError, match="Received: "):
             sampler(net, wrong)
+
+
+def check_flow(cls, init, noise):
+    """Checks a sampler of a functional of all its particles."""
+
+    def energy(x):
+        return ops.mean(ops.square(x - ops.roll(x, 1, axis=0)))
+
+    final = to_numpy(cls(**arguments(init))(energy, noise, seed=3))
+    assert final.shape == noise.shape and np.isfinite(final).all()
+    flow = cls(**arguments(init))
+    for more in ({}, {"progress": True}):
+        again = to_numpy(flow(energy, noise, seed=3, **more))
+        _assert_equal([[again]], [[final]])
+    if flow.is_random:
+        assert (to_numpy(flow(energy, noise, seed=4)) != final).any()
+    for dtype in ("bfloat16", "float16"):
+        low = flow(energy, ops.cast(noise, dtype), seed=3)
+        assert _dtype(low) == "float32" and np.isfinite(to_numpy(low)).all()
+    for wrong in (noise[:0], noise.astype("int32")):
+        with pytest.raises(ValueError, match="Received: "):
+            flow(energy, wrong)
 
 
 # ---- models

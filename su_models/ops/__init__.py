@@ -11,6 +11,7 @@ from su_models.ops.codebook_perplexity import codebook_perplexity
 from su_models.ops.compile import compiled, has_xla
 from su_models.ops.deep_norm_coefficients import deep_norm_coefficients
 from su_models.ops.hsic import hsic, normalized_hsic
+from su_models.ops.minimize_over_simplex import minimize_over_simplex
 from su_models.ops.normal_kl import normal_kl
 from su_models.ops.picture import image_grid
 from su_models.ops.random import SeedTensor, normal, seed_words
@@ -49,6 +50,7 @@ __all__ = [
     "hsic",
     "image_grid",
     "local_attention",
+    "minimize_over_simplex",
     "normal",
     "normalized_hsic",
     "normal_kl",

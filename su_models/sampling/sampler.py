@@ -13,7 +13,7 @@ from su_models.ops.split_model import split_model
 
 
 class Sampler:
-    """Runs a diffusion backwards: the common part of `DDPM` and `DDIM`.
+    """Runs a diffusion backwards: the common part of the samplers.
 
     Article: https://kexue.fm/archives/9119
         《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
@@ -36,7 +36,7 @@ class Sampler:
     Call arguments:
         denoiser: a callable `(x, t)` → predicted noise of the shape of `x`,
             where `t` is int32 `(batch,)` in 1, ..., T; or a `keras.Model`
-            with the inputs `[x, t]`.
+            with the inputs `[x, t]`, or with the input `x` alone.
         noise: x_T, floats `(batch, ...)`, standard normal.
         seed: optional int from 0 to 2³¹ - 1 for the fresh noise; None takes
             a random one. Not used by samplers that draw none.
@@ -65,6 +65,10 @@ class Sampler:
     def coefficients(self):
         """Returns float64 arrays `(n,)`: a_t, b_t and c_t of each step."""
         raise NotImplementedError
+
+    def check_steps(self, denoiser):
+        """Refuses a model with a table of other steps than ours."""
+        TimestepEmbedding.check(denoiser, self.schedule)
 
     def __call__(self, denoiser, noise, seed=None, progress=False):
         if seed is None:
@@ -167,7 +171,7 @@ class Sampler:
 
     def _compile(self, denoiser):
         if isinstance(denoiser, keras.Model):
-            TimestepEmbedding.check(denoiser, self.schedule)
+            self.check_steps(denoiser)
         before_loop, predict = _split(denoiser)
 
         def loop(x, seed, stream, start, stop):
@@ -205,6 +209,8 @@ def _split(denoiser):
     if not isinstance(denoiser, keras.Model):
         return lambda times: [], denoiser
     inputs = getattr(denoiser, "inputs", None) or []
+    if len(inputs) == 1:  # it does not ask which step it is
+        return lambda times: [], lambda x, t: denoiser(x, training=False)
     first, rest = split_model(denoiser, inputs[1:])
 
     def before_loop(times):
@@ -226,7 +232,7 @@ def _repeat(row, x):
 def _checked(epsilon, x):
     if tuple(epsilon.shape) != tuple(x.shape):
         raise ValueError(
-            "The predicted noise must have the shape of its input, "
+            "What is predicted must have the shape of the input, "
             f"{tuple(x.shape)}. Received: shape={tuple(epsilon.shape)}"
         )
     return ops.cast(epsilon, "float32")

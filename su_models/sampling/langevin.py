@@ -1,0 +1,112 @@
+"""Sampling by Langevin dynamics."""
+
+import numpy as np
+
+from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
+from su_models.ops.is_integer import is_integer
+from su_models.ops.is_real import is_real
+from su_models.sampling.sampler import Sampler
+
+
+class Langevin(Sampler):
+    """The gradient flow of a KL divergence, followed by particles.
+
+    Article: https://kexue.fm/archives/9660
+        《梯度流：探索通向最小值之路》
+    Paper: https://arxiv.org/abs/1609.03890
+
+    In the space of distributions with the Wasserstein distance, the steepest
+    way down of F[q] = KL(q‖p) is the Fokker-Planck equation, Eq. (22):
+
+        ∂q/∂t = -∇·(q ∇log p) + ∇·∇q
+
+    Particles whose distribution is q follow it without knowing q:
+
+        dx = ∇log p(x) dt + √2 dw                                   Eq. (23)
+
+    With the step size η and the temperature τ, one step here is
+
+        x ← x + η ∇log p(x) + √(2ητ) z
+
+    Temperature τ samples p^(1/τ); 0 is gradient ascent of log p. The end is
+    not p exactly: of p = N(0, 1) it is N(0, 1/(1 - η/2)).
+
+    Args:
+        step_size: float > 0, η; or one for each step, in the order in which
+            they are taken.
+        num_steps: int >= 1; the number of steps.
+        temperature: float >= 0, τ; or one for each step, so that it may be
+            annealed.
+
+    Call arguments:
+        score: a callable `(x, t)` → ∇log p(x) of the shape of `x`, where `t`
+            is int32 `(batch,)`, how many steps are still to be taken, from
+            `num_steps` to 1; or a `keras.Model` with the inputs `[x, t]`, or
+            with the input `x` alone.
+        noise: where the particles are at first, floats `(batch, ...)`, of
+            any distribution.
+        seed: optional int from 0 to 2³¹ - 1; None takes a random one.
+        progress: bool. Shows a progress bar.
+
+    Returns:
+        Where the particles are in the end, float32, of the shape of `noise`.
+
+    Raises:
+        ValueError: if an argument is none of these, or `noise` is empty or
+            not finite.
+
+    Example:
+
+    >>> langevin = su_models.sampling.Langevin(0.1, num_steps=100)
+    >>> x = langevin(lambda x, t: -x, keras.ops.ones((2000, 1)), seed=0)
+    >>> bool(abs(keras.ops.mean(x)) < 0.1), bool(keras.ops.std(x) > 0.9)
+    (True, True)
+    """
+
+    def __init__(self, step_size, num_steps=1000, temperature=1.0):
+        if not is_integer(num_steps) or num_steps < 1:
+            raise ValueError(
+                "`num_steps` must be a positive integer. "
+                f"Received: num_steps={num_steps}"
+            )
+        self.num_steps = int(num_steps)
+        self.step_size = self._each_step("step_size", step_size)
+        self.temperature = self._each_step("temperature", temperature)
+        if not (self.step_size > 0).all():
+            raise ValueError(
+                f"`step_size` must be positive. Received: step_size={step_size}"
+            )
+        if not (self.temperature >= 0).all():
+            raise ValueError(
+                "`temperature` must not be negative. "
+                f"Received: temperature={temperature}"
+            )
+        super().__init__(schedule=None)
+
+    def steps(self):
+        return np.arange(self.num_steps, 0, -1)
+
+    def coefficients(self):
+        eta, tau = self.step_size, self.temperature
+        return np.ones_like(eta), -eta, np.sqrt(2 * eta * tau)
+
+    def check_steps(self, denoiser):
+        TimestepEmbedding.check(denoiser, self)
+
+    def _each_step(self, name, value):
+        """Returns a float64 array `(num_steps,)`."""
+        try:
+            each = np.asarray(value, "float64")
+        except (TypeError, ValueError):
+            each = np.array(np.nan)
+        one = each.ndim == 0 and is_real(value)
+        if not one and each.shape != (self.num_steps,):
+            raise ValueError(
+                f"`{name}` must be a number, or num_steps={self.num_steps} of "
+                f"them. Received: {name}={value!r}"
+            )
+        if not np.isfinite(each).all():
+            raise ValueError(
+                f"`{name}` must be finite. Received: {name}={value!r}"
+            )
+        return np.broadcast_to(each, (self.num_steps,))
