@@ -21,5 +21,6 @@ if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "su-models":
     from su_models import sampling as sampling
     from su_models import tasks as tasks
     from su_models import text as text
+    from su_models import training as training
 
 __version__ = "0.1.0"

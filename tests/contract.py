@@ -52,6 +52,7 @@ class Case:
     cell: layers: True for a cell, which is checked in a `keras.layers.RNN`.
     by_sample: losses: False if the samples of a batch are not independent.
     targets: models: False if the model adds its own loss.
+    step: training: what turns a batch `(x, y)` into that of `fit`.
     """
 
     init: dict | Callable[[], dict] = dataclasses.field(default_factory=dict)
@@ -61,6 +62,7 @@ class Case:
     cell: bool = False
     by_sample: bool = True
     targets: bool = True
+    step: Callable | None = None
 
 
 _SMALL_DDPM = {
@@ -288,6 +290,7 @@ CASES = {
             normal(5, 3),
         ),
     },
+    "training": {},
     "sampling": {
         "DDIM": Case(
             lambda: {
@@ -649,6 +652,111 @@ def _fit_weights(net, steps):
     x, y = _line(4 * steps)
     net.fit(x, y, batch_size=4, shuffle=False, verbose=0)
     return [to_numpy(w) for w in net.trainable_variables]
+
+
+# ---- training wrappers
+
+
+def check_training_wrapper(cls, init, folder, step=None):
+    """Checks what wraps a model: other weights by `fit`, all else the same.
+
+    `step` turns a batch `(x, y)` of numbers into what `fit` is given.
+    """
+    step = step or (lambda x, y: (x, y))
+    wrapper, model = _wrapped(cls, init)
+    _check_json_config(cls, wrapper)
+    for name in ("weights", "trainable_variables"):
+        ours, its = getattr(wrapper, name), getattr(model, name)
+        assert [*map(id, ours)] == [*map(id, its)], f"other {name}"
+    x, y = integers(9, 4, 7), integers(3, 4)
+    np.testing.assert_array_equal(
+        wrapper.predict(x, verbose=0), model.predict(x, verbose=0)
+    )
+
+    # resumed equals uninterrupted, and the same seed gives the same weights
+    path = folder / "wrapper.keras"
+    fits = []
+    for resume in (True, False):
+        keras.utils.set_random_seed(5)
+        net, _ = _wrapped(cls, init)
+        _compile_wrapper(net)
+        _fit_wrapper(net, step)
+        if resume:
+            net.save(path)
+            net = keras.saving.load_model(path)
+            assert type(net) is cls
+            _check_json_config(cls, net)
+        keras.utils.set_random_seed(6)
+        _fit_wrapper(net, step)
+        fits.append([to_numpy(v) for v in net.variables])
+    _assert_equal(*[[f] for f in fits])
+
+    for v, before in zip(model.weights, fits[0], strict=False):
+        assert v.shape == before.shape
+    for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
+        with _policy(policy):
+            net, inner = _wrapped(cls, init)
+        before = [to_numpy(w).copy() for w in inner.trainable_variables]
+        _compile_wrapper(net)
+        history = _fit_wrapper(net, step, epochs=3).history
+        assert {*history} == {"accuracy", "loss"}
+        assert np.isfinite(history["loss"]).all()
+        for w, b in zip(inner.trainable_variables, before, strict=True):
+            assert np.isfinite(to_numpy(w)).all(), w.path
+            assert (to_numpy(w) != b).any(), f"no gradient reached {w.path}"
+        _compile_wrapper(inner)
+        for a, b in zip(
+            net.evaluate(x, y, verbose=0),
+            inner.evaluate(x, y, verbose=0),
+            strict=True,
+        ):
+            assert a == pytest.approx(b, rel=1e-5), "it evaluates otherwise"
+
+    for wrong in (None, keras.layers.Dense(2), keras.Sequential(), wrapper):
+        with pytest.raises(ValueError, match="`model` must be .*Received: "):
+            cls(wrong, **arguments(init))
+
+
+def _wrapped(cls, init):
+    """Returns a wrapper and its model, a classifier of seven tokens."""
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 4, mask_zero=True, name="tokens")(ids)
+    x = keras.layers.Dropout(0.2, seed=3)(x)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    model = keras.Model(ids, keras.layers.Dense(3, "softmax")(x))
+    return cls(model, **arguments(init)), model
+
+
+def _compile_wrapper(net):
+    optimizer = keras.optimizers.Adam(1e-2)
+    if net.dtype_policy.name == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 2.0**4)
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    net.compile(optimizer, loss, metrics=["accuracy"], jit_compile=JIT)
+
+
+def _fit_wrapper(net, step, epochs=1):
+    batch = step(integers(9, 4, 7), integers(3, 4))
+    return net.fit(_Batches([batch]), epochs=epochs, verbose=0)
+
+
+class _Batches(keras.utils.PyDataset):
+    """The given batches, whatever a batch is."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, i):
+        return self.batches[i]
+
+
+def _check_json_config(cls, wrapper):
+    config = wrapper.get_config()
+    assert cls.from_config(_json(config)).get_config() == config
 
 
 # ---- samplers

@@ -70,10 +70,10 @@ ASKING = {"keras.backend.backend", "keras.config.backend"}
 
 # these do not train under XLA on TensorFlow
 UNTRAINABLE = {"scan", "associative_scan", "slice_update", "slogdet"}
-TRAINED = {"layers", "losses", "optimizers"}
+TRAINED = {"layers", "losses", "optimizers", "training"}
 
 # every public class of these rooms is in tests/contract.py
-EXPORTED = {"layers", "losses", "optimizers", "regularizers"}
+EXPORTED = {"layers", "losses", "optimizers", "regularizers", "training"}
 
 
 def home(path):
@@ -302,7 +302,7 @@ assert state == numpy.random.get_state()[1].tolist()
 assert policy == keras.config.dtype_policy().name
 if keras.backend.backend() == "jax":
     assert not {"tensorflow", "torch"} & set(sys.modules)
-for room in ("layers", "losses", "optimizers", "regularizers"):
+for room in ("layers", "losses", "optimizers", "regularizers", "training"):
     for name in getattr(getattr(su_models, room, None), "__all__", []):
         registered = keras.saving.get_registered_object(f"su_models>{name}")
         assert registered is getattr(getattr(su_models, room), name), name

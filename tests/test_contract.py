@@ -12,7 +12,7 @@ from tests import contract
 from tests.contract import CASES, integers, normal
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
-CLASSES = ("layers", "losses", "optimizers", "regularizers")
+CLASSES = ("layers", "losses", "optimizers", "regularizers", "training")
 
 
 def public(room):
@@ -70,6 +70,8 @@ def test_contract(room, name, tmp_path):
         contract.check_flow(target, case.init, case.inputs)
     elif room == "sampling":
         contract.check_sampler(target, case.init, case.inputs)
+    elif room == "training":
+        contract.check_training_wrapper(target, case.init, tmp_path, case.step)
     else:
         contract.check_model(
             target, case.init, case.inputs, tmp_path, case.targets

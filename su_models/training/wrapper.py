@@ -1,0 +1,217 @@
+"""What all wrappers that change the training loss have in common."""
+
+import inspect
+import threading
+
+import keras
+from keras import ops
+
+from su_models.ops.random_replay import random_state, replayed
+from su_models.ops.recording_scope import RecordingScope
+
+
+class _TrainingWrapper(keras.Model):
+    """The model itself, trained with another loss.
+
+    It has the layers of `model` and no weights of its own, and it predicts
+    and evaluates as `model` does: only `fit` differs. A subclass writes
+    `_training_loss`, and `get_config` if it has arguments.
+
+    Args:
+        model: a built `keras.Model`.
+        name: optional name.
+        trainable: bool. False freezes the layers of `model`.
+    """
+
+    def __init__(self, model, name=None, trainable=True):
+        _check_model(model)
+        # inputs are for `model` to convert
+        super().__init__(name=name, dtype=model.dtype_policy, autocast=False)
+        self.model = model
+        self.supports_masking = True
+        self.built = True
+        if not trainable:
+            self.trainable = False
+        self._here = _Here()
+
+    def _training_loss(self, loss, step):
+        """Returns what `fit` is to minimize.
+
+        Args:
+            loss: scalar, what Keras would minimize.
+            step: `_Step`, to make the pass again at other values.
+
+        Returns:
+            A scalar.
+        """
+        raise NotImplementedError
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    def call(self, inputs, training=None):
+        if not training:
+            return _run(self.model, inputs, training)
+        start = _Start(self.model)
+        outputs = _run(self.model, inputs, training)
+        self._here.last = outputs, start
+        return outputs
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return self.model.compute_mask(inputs, previous_mask)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Returns the loss of the technique, and evaluating, the plain one.
+
+        Args:
+            x: inputs.
+            y: targets.
+            y_pred: what the wrapper has just returned for `x`.
+            sample_weight: optional weights.
+            training: bool.
+
+        Returns:
+            A scalar.
+        """
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training:
+            return loss
+        (outputs, start), self._here.last = self._here.last, (None, None)
+        if outputs is not y_pred:  # another pass than that of this step
+            start = _Start(self.model)
+        step = _Step(self, x, y, sample_weight, start)
+        return self._training_loss(loss, step)
+
+    @property
+    def losses(self):
+        """Losses that layers added and penalties of the weights."""
+        # on JAX Keras has in ours those of its own pass
+        return self.model.losses if self._here.again else super().losses
+
+    @property
+    def output_names(self):
+        """Names of the outputs, if `model` has them."""
+        return self.model.output_names
+
+    def export(self, *args, **kwargs):
+        """Exports `model`: what a wrapper adds is for training alone."""
+        return self.model.export(*args, **kwargs)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "model": keras.saving.serialize_keras_object(self.model),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        model = keras.saving.deserialize_keras_object(
+            config["model"], custom_objects=custom_objects
+        )
+        return cls(**{**config, "model": model})
+
+
+class _Step:
+    """The pass that Keras has just made, to be made again at other values.
+
+    Each pass begins with the random states and the moving statistics with
+    which Keras' own began: all have the same dropout masks, and XLA computes
+    once what they have in common. None leaves anything behind.
+
+    Attributes:
+        x: inputs.
+        y: targets.
+        sample_weight: as `fit` was given them, or None.
+    """
+
+    def __init__(self, wrapper, x, y, sample_weight, start):
+        self.x, self.y, self.sample_weight = x, y, sample_weight
+        self._wrapper, self._start = wrapper, start
+
+    def loss(self, values=(), model=None, inputs=None):
+        """Returns the plain training loss at other values of variables.
+
+        Args:
+            values: pairs of a `keras.Variable` and a tensor.
+            model: one that shares the layers of the wrapped model; that one
+                if None.
+            inputs: of `model`; those of the step if None.
+        """
+        inputs = self.x if inputs is None else inputs
+        here = self._wrapper._here
+        with self._scope(values), replayed(self._start.random):
+            y_pred = _run(model or self._wrapper.model, inputs, True)
+            here.again, before = True, here.again
+            try:
+                return keras.Model.compute_loss(
+                    self._wrapper,
+                    self.x,
+                    self.y,
+                    y_pred,
+                    self.sample_weight,
+                    training=True,
+                )
+            finally:
+                here.again = before
+
+    def predict(self, inputs, values=(), model=None):
+        """Returns what the model, training, predicts at other values."""
+        with self._scope(values), replayed(self._start.random):
+            return _run(model or self._wrapper.model, inputs, True)
+
+    def _scope(self, values):
+        trainable = self._wrapper.model.trainable_variables
+        # Keras penalizes weights of a scope only if they are mapped in it
+        known = [(v, v.value) for v in trainable]
+        return RecordingScope([*self._start.states, *known, *values])
+
+
+class _Start:
+    """Where a pass begins: random states and moving statistics, copied."""
+
+    def __init__(self, model):
+        self.random = random_state()
+        self.states = [
+            (v, ops.copy(ops.convert_to_tensor(v)))
+            for v in model.non_trainable_variables
+        ]
+
+
+class _Here(threading.local):
+    """What a thread knows of the pass it is in: replicas have one each."""
+
+    def __init__(self):
+        self.last = None, None  # outputs, and where their pass began
+        self.again = False
+
+
+def _run(model, inputs, training):
+    if "training" in inspect.signature(model.call).parameters:
+        return model(inputs, training=training)
+    return model(inputs)
+
+
+def _check_model(model):
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"`model` must be a `keras.Model`. Received: model={model!r}"
+        )
+    if isinstance(model, _TrainingWrapper):
+        raise ValueError(
+            "`model` must be a plain model: wrap `model.model` instead. "
+            f"Received: model={model!r}"
+        )
+    if not model.built:
+        raise ValueError(
+            "`model` must be built: call it on a batch first. "
+            f"Received: model={model!r}"
+        )
+    for name in ("train_step", "compute_loss"):
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            raise ValueError(
+                f"`model` has a `{name}` of its own, which a wrapper would "
+                f"not use. Received: model={model!r}"
+            )

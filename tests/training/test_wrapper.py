@@ -1,0 +1,166 @@
+"""What all training wrappers share: the same model, under another `fit`."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from su_models.training.wrapper import _TrainingWrapper
+from tests.contract import JIT, integers, normal, to_numpy
+
+
+class Again(_TrainingWrapper):
+    """Trains on the pass made again: the plain training, if that is right."""
+
+    def _training_loss(self, loss, step):
+        return step.loss()
+
+
+class Doubled(_TrainingWrapper):
+    """Trains at twice the value of the embeddings."""
+
+    def _training_loss(self, loss, step):
+        e = self.model.layers[1].embeddings
+        return step.loss([(e, 2.0 * e.value)])
+
+
+def text_model(seed=None):
+    """Everything that has a state or a loss of its own, in a few weights."""
+    keras.utils.set_random_seed(3)
+    ids = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(7, 4, embeddings_regularizer="l2")(ids)
+    x = layers.Dropout(0.4, seed=seed)(x)
+    x = layers.Flatten()(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Dense(3, activity_regularizer="l2")(x)
+    return keras.Model(ids, x)
+
+
+def fit(model, optimizer="sgd", epochs=1, jit=JIT, **kwargs):
+    keras.utils.set_random_seed(4)  # PyTorch's dropout has a state of its own
+    x, y = integers(7, 12, 5), integers(3, 12)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    return model.fit(
+        x, y, batch_size=4, epochs=epochs, shuffle=False, verbose=0, **kwargs
+    )
+
+
+def assert_same(model, other, **kwargs):
+    for v, w in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_allclose(to_numpy(v), to_numpy(w), **kwargs)
+
+
+@pytest.mark.parametrize("jit", sorted({False, JIT}))
+def test_the_pass_made_again_is_the_pass_of_keras(jit):
+    plain, model = text_model(), text_model()
+    wrapper = Again(model)
+    expected = fit(plain, jit=jit).history
+    got = fit(wrapper, jit=jit).history
+    assert_same(model, plain, rtol=1e-5, atol=1e-7)
+    for key in expected:
+        np.testing.assert_allclose(got[key], expected[key], rtol=1e-5)
+
+
+def test_random_states_advance_as_in_plain_training():
+    model, plain = text_model(seed=5), text_model(seed=5)
+    (before,) = (v.numpy().copy() for v in model.variables if is_seed(v))
+    for net in Again(model), plain:
+        fit(net)
+    a, b = (
+        v.numpy() for m in (model, plain) for v in m.variables if is_seed(v)
+    )
+    np.testing.assert_array_equal(a, b)
+    assert (a != before).any()
+
+
+def is_seed(variable):
+    return "seed" in variable.path
+
+
+def test_gradients_reach_the_weights_through_other_values():
+    model, doubled = text_model(), text_model()
+    e, f = model.layers[1].embeddings, doubled.layers[1].embeddings
+    start = to_numpy(e).copy()
+    f.assign(2.0 * f)
+    for net in Doubled(model), doubled:
+        keras.utils.set_random_seed(4)
+        x, y = integers(7, 4, 5), integers(3, 4)
+        net.compile(
+            keras.optimizers.SGD(0.1),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=JIT,
+        )
+        net.fit(x, y, shuffle=False, verbose=0)
+    moved = to_numpy(f) - 2 * start
+    assert np.abs(moved).max() > 1e-3
+    # the gradient of L(2 E) by E is twice that of L at 2 E
+    np.testing.assert_allclose(to_numpy(e) - start, 2 * moved, atol=1e-6)
+    for v, w in zip(
+        model.trainable_weights[1:], doubled.trainable_weights[1:], strict=True
+    ):
+        np.testing.assert_allclose(to_numpy(v), to_numpy(w), atol=1e-6)
+
+
+def test_it_evaluates_and_predicts_as_the_model():
+    model = text_model()
+    wrapper = Doubled(model)
+    x, y = integers(7, 12, 5), integers(3, 12)
+    for net in (wrapper, model):
+        net.compile(loss="mse", metrics=["mae"], jit_compile=JIT)
+    y = normal(12, 3)
+    assert wrapper.evaluate(x, y, verbose=0) == pytest.approx(
+        model.evaluate(x, y, verbose=0), rel=1e-6
+    )
+    np.testing.assert_array_equal(
+        wrapper.predict(x, verbose=0), model.predict(x, verbose=0)
+    )
+    np.testing.assert_array_equal(to_numpy(wrapper(x)), to_numpy(model(x)))
+
+
+def test_variables_are_those_of_the_model():
+    wrapper = Again(text_model())
+    for name in ("weights", "variables", "trainable_variables"):
+        ours, its = getattr(wrapper, name), getattr(wrapper.model, name)
+        assert [id(v) for v in ours] == [id(v) for v in its]
+
+
+def test_a_loss_of_another_pass_begins_where_the_model_stands():
+    wrapper = Again(text_model())
+    fit(wrapper)
+    x, y = integers(7, 4, 5), integers(3, 4)
+    wrapper(x, training=True)  # remembered, and not of this step
+    y_pred = wrapper.model(x, training=True)
+    states = [to_numpy(v).copy() for v in wrapper.non_trainable_variables]
+    loss = wrapper.compute_loss(x, y, y_pred)
+    assert np.isfinite(to_numpy(loss))
+    after = [to_numpy(v) for v in wrapper.non_trainable_variables]
+    for a, b in zip(after, states, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class OwnLoss(keras.Model):
+    def compute_loss(self, *args, **kwargs):
+        return ops.zeros(())
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: layers.Dense(2), "must be a `keras.Model`. Received"),
+        (lambda: Again(text_model()), "plain model.*Received: model=<Again"),
+        (lambda: keras.Sequential([layers.Dense(2)]), "must be built"),
+        (
+            lambda: OwnLoss(**dict(zip(("inputs", "outputs"), graph()))),
+            "`compute_loss` of its own.*Received",
+        ),
+    ],
+)
+def test_refusals(make, match):
+    with pytest.raises(ValueError, match=match):
+        Again(make())
+
+
+def graph():
+    x = keras.Input((3,))
+    return x, layers.Dense(2)(x)
