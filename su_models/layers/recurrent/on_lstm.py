@@ -156,18 +156,24 @@ class ONLSTMCell(keras.layers.Layer):
         z = self.project(inputs, self.kernel)
         return self.step(z, states, self.recurrent_kernel)
 
-    def project(self, inputs, kernel):
+    @property
+    def master_forget_columns(self):
+        """The columns of f̃: a slice of those of the kernels."""
+        return slice(4 * self.units, 4 * self.units + self.levels)
+
+    def project(self, inputs, kernel, columns=slice(None)):
         """Returns what depends on the inputs alone, for any number of steps.
 
         Args:
             inputs: `(batch, ..., features)`.
             kernel: the cell's own, or as drop-connect left it.
+            columns: optional slice of those of the kernel.
 
         Returns:
-            A tensor `(batch, ..., 4 units + 2 levels)`.
+            A tensor `(batch, ..., 4 units + 2 levels)`, or those columns.
         """
-        z = ops.matmul(inputs, kernel)
-        return z if self.bias is None else z + self.bias
+        z = ops.matmul(inputs, kernel[:, columns])
+        return z if self.bias is None else z + self.bias[columns]
 
     def step(self, z, states, recurrent_kernel):
         """Goes one step from `states`, given what `project` returned.
@@ -270,8 +276,9 @@ class ONLSTM(keras.layers.RNN):
     `return_distances=True` returns 1 - mean(f̃), the sequence of Eq. (15), at
     least 0 and less than 1; `su_models.text.induce_tree` makes a tree of it.
 
-    The inputs of all steps are projected at once, before the loop. Masked
-    steps change nothing: states are carried over them, distances are 0.
+    Inputs at least as wide as the outputs are projected all at once, before
+    the loop. Masked steps change nothing: states are carried over them,
+    distances are 0.
 
     Differs: the author's code drops connections of both kernels at one rate,
     the paper's those of the recurrent kernel; here each has a rate. Masks
@@ -432,22 +439,24 @@ class ONLSTM(keras.layers.RNN):
                 (self.cell.recurrent_kernel, self.recurrent_dropconnect),
             )
         )
-        z = self.cell.project(sequences, kernel)
+        x, in_loop = sequences, kernel
+        if x.shape[-1] >= self.cell.units:
+            # narrower ones are projected sooner than the result is read
+            x, in_loop = self.cell.project(x, kernel), None
         loop = keras.layers.RNN(
-            _Step(self.cell, recurrent_kernel),
+            _Step(self.cell, in_loop, recurrent_kernel),
             return_sequences=self.return_sequences or self.return_distances,
             go_backwards=self.go_backwards,
             zero_output_for_mask=self.zero_output_for_mask
             and not self.return_distances,
             name="loop",
         )
-        last, outputs, states = loop.inner_loop(z, initial_state, mask)
+        last, outputs, states = loop.inner_loop(x, initial_state, mask)
         if self.return_distances:
             before = _shift(outputs, initial_state[0], mask)
-            u, n = self.cell.units, self.cell.levels
-            logits = z[:, :, 4 * u : 4 * u + n] + ops.matmul(
-                before, recurrent_kernel[:, 4 * u : 4 * u + n]
-            )
+            columns = self.cell.master_forget_columns
+            logits = self.cell.project(sequences, kernel, columns)
+            logits += ops.matmul(before, recurrent_kernel[:, columns])
             self._distances = _distances(logits, mask)
             if mask is not None and self.zero_output_for_mask:
                 outputs = ops.where(ops.expand_dims(mask, -1), outputs, 0.0)
@@ -505,13 +514,18 @@ class ONLSTM(keras.layers.RNN):
 
 
 class _Step:
-    """What the loop calls: a cell whose inputs have been projected."""
+    """What the loop calls: a cell with the kernels of this call.
 
-    def __init__(self, cell, recurrent_kernel):
-        self.cell, self.recurrent_kernel = cell, recurrent_kernel
+    Without a kernel its inputs have been projected.
+    """
+
+    def __init__(self, cell, kernel, recurrent_kernel):
+        self.cell, self.kernel = cell, kernel
+        self.recurrent_kernel = recurrent_kernel
         self.state_size = cell.state_size
 
-    def call(self, z, states):
+    def call(self, x, states):
+        z = x if self.kernel is None else self.cell.project(x, self.kernel)
         return self.cell.step(z, states, self.recurrent_kernel)
 
     __call__ = call
