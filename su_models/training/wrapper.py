@@ -1,13 +1,17 @@
 """What all wrappers that change the training loss have in common."""
 
+import copy
 import inspect
 import threading
 
 import keras
 from keras import ops
 
+from su_models.ops.autodiff import value_and_gradient
 from su_models.ops.random_replay import random_state, replayed
 from su_models.ops.recording_scope import RecordingScope
+
+_FLOAT16_SCALE = 2.0**10  # of a loss, whose gradient then is no zero
 
 
 class _TrainingWrapper(keras.Model):
@@ -109,7 +113,8 @@ class _TrainingWrapper(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         model = keras.saving.deserialize_keras_object(
-            config["model"], custom_objects=custom_objects
+            copy.deepcopy(config["model"]),  # Keras empties it
+            custom_objects=custom_objects,
         )
         return cls(**{**config, "model": model})
 
@@ -157,6 +162,21 @@ class _Step:
             finally:
                 here.again = before
 
+    def value_and_gradient(self, fn, tensors):
+        """Returns `fn(*tensors)` and its gradients, a list.
+
+        As `ops.value_and_gradient`, where float16 would lose small ones.
+        """
+        scale = _FLOAT16_SCALE if _has_float16(self._wrapper.model) else 1.0
+
+        def scaled(*tensors):
+            return scale * fn(*tensors)
+
+        value, gradients = value_and_gradient(scaled, *tensors)
+        if len(tensors) == 1:
+            gradients = [gradients]
+        return value / scale, [g / scale for g in gradients]
+
     def predict(self, inputs, values=(), model=None):
         """Returns what the model, training, predicts at other values."""
         with self._scope(values), replayed(self._start.random):
@@ -192,6 +212,12 @@ def _run(model, inputs, training):
     if "training" in inspect.signature(model.call).parameters:
         return model(inputs, training=training)
     return model(inputs)
+
+
+def _has_float16(model):
+    return any(
+        layer.compute_dtype == "float16" for layer in (model, *model.layers)
+    )
 
 
 def _check_model(model):

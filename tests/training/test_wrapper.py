@@ -151,7 +151,7 @@ class OwnLoss(keras.Model):
         (lambda: Again(text_model()), "plain model.*Received: model=<Again"),
         (lambda: keras.Sequential([layers.Dense(2)]), "must be built"),
         (
-            lambda: OwnLoss(**dict(zip(("inputs", "outputs"), graph()))),
+            lambda: OwnLoss(*graph()),
             "`compute_loss` of its own.*Received",
         ),
     ],

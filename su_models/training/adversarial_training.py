@@ -1,0 +1,154 @@
+"""Adversarial training on embeddings: FGM and PGD."""
+
+import keras
+from keras import ops
+
+from su_models.ops.check_number import check_size
+from su_models.ops.is_real import is_real
+from su_models.training.perturbation import _Outputs, _Weights
+from su_models.training.wrapper import _TrainingWrapper
+
+_KINDS = {"weights": _Weights, "outputs": _Outputs}
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class AdversarialTraining(_TrainingWrapper):
+    """Trains a model where its embeddings are moved to hurt it most (FGM).
+
+    Article: https://kexue.fm/archives/7234
+        《对抗训练浅谈：意义、方法和思考（附Keras实现）》
+    Paper: https://arxiv.org/abs/1412.6572
+
+    Each step of training moves the embeddings E up the gradient of the loss
+    and descends from there:
+
+        min_θ E max_|δ|≤ε L(x + δ, y; θ)                             Eq. (1)
+        δ = ε ∇L / |∇L|                                              Eq. (3)
+        min_θ E L(x + δ, y; θ)                                       Eq. (4)
+
+    With `steps` above 1, δ climbs several times, and is drawn back to the
+    ball |δ| ≤ ε each time (PGD, arXiv 1706.06083).
+
+    The weights never hold E + δ: with a learning rate of 0 they stay what
+    they are, bit for bit. No gradient goes through δ.
+
+    Wrap a built model, then compile and fit the wrapper. Both share all
+    weights; the wrapper predicts, evaluates and saves as any model, and
+    `wrapper.model` is the plain one. A step costs about two of plain training
+    when compiled by XLA (`compile(jit_compile=True)`), for the first pass is
+    then the one that Keras makes for the metrics.
+
+    `fit` reports the loss that is minimized, and the metrics of the plain
+    pass. Where a batch is divided among replicas, each has its own δ.
+
+    Differs: both passes of a step have the same dropout masks, so that ε = 0
+    is plain training. Random states and moving statistics are those of the
+    plain pass. The norm in Eq. (3) has no 1e-8 added; where the gradient is
+    zero, or is not finite, δ is zero.
+
+    Args:
+        model: a built `keras.Model`.
+        embedding: name of an embedding layer, or a list of names. None takes
+            every layer with a table named `embeddings`.
+        epsilon: float >= 0, ε. The norm of δ over all that is perturbed.
+        steps: int >= 1. Number of ascents.
+        include_clean: bool. Whether the plain loss is added.
+        perturb: "weights": δ is added to the table, so that all occurrences
+            of a token move alike. "outputs": to what is looked up, each
+            occurrence by itself, and ε is the norm of each sample; this
+            needs a functional model.
+        step_size: float > 0, how far one ascent goes. None: ε for one step,
+            and 2.5 ε / steps for several.
+        name: optional name.
+
+    Raises:
+        ValueError: if the model is not built or has no such embeddings, or a
+            number is out of its range.
+
+    Example:
+
+    >>> ids = keras.Input((None,), dtype="int32")
+    >>> x = keras.layers.Embedding(100, 8, name="tokens")(ids)
+    >>> x = keras.layers.GlobalAveragePooling1D()(x)
+    >>> model = keras.Model(ids, keras.layers.Dense(1)(x))
+    >>> wrapper = su_models.training.AdversarialTraining(model, "tokens")
+    >>> wrapper.compile("adam", "mse")
+    >>> history = wrapper.fit([[3, 1, 4]], [[1.0]], verbose=0)
+    >>> wrapper.model is model
+    True
+    """
+
+    def __init__(
+        self,
+        model,
+        embedding=None,
+        epsilon=0.5,
+        steps=1,
+        include_clean=False,
+        perturb="weights",
+        step_size=None,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(model, name=name, **kwargs)
+        if not is_real(epsilon) or epsilon < 0:
+            raise ValueError(
+                "`epsilon` must be a number >= 0. "
+                f"Received: epsilon={epsilon!r}"
+            )
+        if step_size is not None and (not is_real(step_size) or step_size <= 0):
+            raise ValueError(
+                "`step_size` must be a number > 0, or None. "
+                f"Received: step_size={step_size!r}"
+            )
+        if perturb not in _KINDS:
+            raise ValueError(
+                f"`perturb` must be one of {sorted(_KINDS)}. "
+                f"Received: perturb={perturb!r}"
+            )
+        self._perturbation = _KINDS[perturb](model, embedding)
+        self.embedding = embedding
+        self.epsilon = float(epsilon)
+        self.steps = check_size("steps", steps)
+        self.include_clean = bool(include_clean)
+        self.perturb = perturb
+        self.step_size = step_size
+
+    def _training_loss(self, loss, step):
+        # without ascent the other pass would be this one
+        worst = loss
+        if self.epsilon:
+            worst = self._perturbation.loss(step, self._worst(step))
+        return loss + worst if self.include_clean else worst
+
+    def _worst(self, step):
+        """Returns δ, which carries no gradient."""
+        size = self.step_size
+        if size is None:
+            factor = 1.0 if self.steps == 1 else 2.5 / self.steps
+            size = self.epsilon * factor
+
+        def loss(*deltas):
+            return self._perturbation.loss(step, deltas)
+
+        deltas = self._perturbation.zeros(step, step.x)
+        for _ in range(self.steps):
+            _, gradients = step.value_and_gradient(loss, deltas)
+            uphill = self._perturbation.unit(gradients)
+            deltas = [
+                ops.stop_gradient(d + size * g)
+                for d, g in zip(deltas, uphill, strict=True)
+            ]
+            deltas = self._perturbation.within(self.epsilon, deltas)
+        return deltas
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "embedding": self.embedding,
+            "epsilon": self.epsilon,
+            "steps": self.steps,
+            "include_clean": self.include_clean,
+            "perturb": self.perturb,
+            "step_size": self.step_size,
+        }
