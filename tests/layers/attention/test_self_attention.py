@@ -1,9 +1,29 @@
-"""The call form of the sparse layers, whatever they look at."""
+"""What the sparse layers share: the call form, masks, dropout, refusals."""
 
+import keras
 import numpy as np
+import pytest
 
+from su_models.layers import (
+    AtrousSelfAttention,
+    LocalSelfAttention,
+    SparseSelfAttention,
+)
 from su_models.layers.attention.self_attention import _SelfAttention
-from tests.contract import normal, to_numpy
+from tests.contract import integers, normal, to_numpy
+from tests.layers.attention.patterns import beside_dense, pattern
+
+N = 150  # several blocks, and no multiple of any size
+LAYERS = {
+    LocalSelfAttention: {"window": 5},
+    AtrousSelfAttention: {"rate": 7},
+    SparseSelfAttention: {"rate": 7, "window": 5},
+}
+each_layer = pytest.mark.parametrize(
+    ("layer_class", "init"),
+    LAYERS.items(),
+    ids=lambda x: getattr(x, "__name__", ""),
+)
 
 
 class Recorded(_SelfAttention):
@@ -38,3 +58,85 @@ def test_values_of_other_tokens_are_projected_by_their_own_kernels():
     assert [w.shape[0] for w in layer.weights[:6:2]] == [5, 2, 2]
     want = to_numpy(layer.output_dense(layer.value_dense(y)))
     np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+@each_layer
+def test_all_masks_are_the_dense_layers(layer_class, init):
+    layer, dense = beside_dense(layer_class, init)
+    x = 2 * normal(2, N, 6)
+    keys = np.arange(N) < np.array([[N], [N // 2]])
+    pairs = integers(3, 2, N, N) > 0
+    keep = pattern(N, **init)[None]
+    for given in (
+        {"attention_mask": keys},
+        {"mask": keys},
+        {"attention_mask": pairs},
+        {"attention_mask": pairs, "mask": keys},
+    ):
+        both = given.get("attention_mask", keys)
+        both = both[:, None] if both.ndim == 2 else both
+        both = both & keys[:, None] if "mask" in given else both
+        np.testing.assert_allclose(
+            to_numpy(layer(x, **given)),
+            to_numpy(dense(x, attention_mask=keep & both)),
+            atol=1e-5,
+        )
+
+
+@each_layer
+def test_the_mask_comes_from_upstream_and_goes_on(layer_class, init):
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 6, mask_zero=True)(ids)
+    y = layer_class(3, 4, **init)(x)
+    net = keras.Model(ids, keras.layers.GlobalAveragePooling1D()(y))
+    tokens = 1 + integers(8, 1, 7)
+    padded = np.pad(tokens, ((0, 0), (0, 5)))
+    np.testing.assert_allclose(
+        to_numpy(net(padded)), to_numpy(net(tokens)), atol=1e-6
+    )
+
+
+@each_layer
+def test_a_query_without_keys_keeps_the_output_bias(layer_class, init):
+    layer, _ = beside_dense(layer_class, init)
+    nothing = np.zeros((2, 9), bool)
+    got = to_numpy(layer(normal(2, 9, 6), attention_mask=nothing))
+    bias = to_numpy(layer.weights[-1])
+    np.testing.assert_array_equal(got, np.broadcast_to(bias, got.shape))
+
+
+@each_layer
+def test_dropout_is_for_training_only(layer_class, init):
+    layer, _ = beside_dense(layer_class, init, dropout=0.5, seed=1)
+    x = normal(2, 9, 6)
+    still = to_numpy(layer(x))
+    assert np.abs(to_numpy(layer(x, training=True)) - still).max() > 1e-3
+    np.testing.assert_array_equal(to_numpy(layer(x)), still)
+
+
+@each_layer
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (
+            {"attention_mask": np.ones((2, 6), bool)},
+            "Received: attention_mask of",
+        ),
+        (
+            {"attention_mask": np.ones((2, 3, 7, 7), bool)},
+            "Received: attention_mask of",
+        ),
+        ({"value": normal(2, 6, 6)}, "`value` .*Received: value of shape"),
+        ({"query": normal(2, 7)}, "`query` .*Received: query of shape"),
+        ({"key": normal(2, 7, 6)}, "`key` needs a `value`"),
+        ({"positions": np.arange(7)}, "need a `rotary_base`"),
+        ({"num_heads": 0}, "Received: num_heads=0"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused(layer_class, init, given, match):
+    init = {"num_heads": 3, "head_dim": 4, **init}
+    init |= {k: v for k, v in given.items() if k in init}
+    call = {k: v for k, v in given.items() if k not in init}
+    with pytest.raises(ValueError, match=match):
+        layer_class(**init)(**{"query": normal(2, 7, 6), **call})
