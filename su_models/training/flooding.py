@@ -1,0 +1,82 @@
+"""Training that keeps the loss at a level above zero."""
+
+import keras
+from keras import ops
+
+from su_models.ops.is_real import is_real
+from su_models.ops.num_replicas import num_replicas
+from su_models.training.wrapper import _TrainingWrapper
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class Flooding(_TrainingWrapper):
+    """Descends above a level of the training loss, and ascends below it.
+
+    Article: https://kexue.fm/archives/7643
+        《我们真的需要把训练集的损失降低到零吗？》
+    Paper: https://arxiv.org/abs/2002.08709
+
+        L~ = |L - b| + b                                             Eq. (1)
+
+    L is the mean loss of the batch. Below b the gradient has the other sign
+    (at b it is zero), so that the loss floats around b. One step down and
+    one up with a learning rate ε is a step on a gradient penalty, towards
+    where the loss is flat:
+
+        θ ← θ - ε²/2 ∇‖∇L‖²                                          Eq. (3)
+
+    With b = 0 nothing changes, as long as L is not negative. The loss that
+    `fit` reports is L~, that of `evaluate` and of a validation is L.
+
+    Penalties of weights (`kernel_regularizer` and the like) are no part of
+    L: they are added to L~, and always descend. What depends on the data, as
+    layers' `add_loss` or an `activity_regularizer`, is part of L. Each batch
+    is flooded by itself: each part of an accumulated gradient, and each
+    replica's part under `tf.distribute`.
+
+    Args:
+        model: a built `keras.Model`. `wrapper.model` is the same object, and
+            has the trained weights.
+        level: float >= 0, b. The paper takes the best of 0.00, 0.01, ...,
+            0.10 on a validation set.
+
+    Raises:
+        ValueError: if `model` is not built, no `keras.Model`, a wrapper or
+            one with a loss of its own; or `level` is negative.
+
+    Example:
+
+    >>> x, y = keras.ops.ones((8, 3)), keras.ops.ones((8, 1))
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> wrapper = su_models.training.Flooding(model, level=0.1)
+    >>> wrapper.compile("sgd", "mse")
+    >>> loss = wrapper.fit(x, y, epochs=50, verbose=0).history["loss"]
+    >>> min(loss) >= 0.1
+    True
+    """
+
+    def __init__(self, model, level, **kwargs):
+        super().__init__(model, **kwargs)
+        if not is_real(level) or level < 0:
+            raise ValueError(
+                "`level` must be a number, not negative. "
+                f"Received: level={level!r}"
+            )
+        self.level = float(level)
+
+    def _training_loss(self, loss, step):
+        replicas = num_replicas()  # Keras divides each one's loss by it
+        loss = ops.cast(loss, "float32")
+        penalty = ops.zeros((), "float32")
+        for v in self.model.trainable_variables:
+            if v.regularizer is not None:
+                own = ops.sum(ops.cast(v.regularizer(v), "float32"))
+                penalty = penalty + own / replicas
+        level = self.level / replicas
+        above = loss - penalty - level
+        # the gradient of `abs` at 0 is 1 on JAX
+        above = above * ops.stop_gradient(ops.sign(above))
+        return above + level + penalty
+
+    def get_config(self):
+        return {**super().get_config(), "level": self.level}

@@ -1,0 +1,83 @@
+"""The penalty that a learning rate hides, said aloud."""
+
+import keras
+from keras import ops
+
+from su_models.ops.is_real import is_real
+from su_models.ops.num_replicas import num_replicas
+from su_models.training.wrapper import _TrainingWrapper
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class ImplicitGradientRegularization(_TrainingWrapper):
+    """Trains on the loss that gradient descent of some rate follows.
+
+    Article: https://kexue.fm/archives/7787
+        《从动力学角度看优化算法（五）：为什么学习率不宜过小？》
+    Paper: https://arxiv.org/abs/2009.11162
+
+    Gradient descent with the learning rate γ is, up to γ², not the flow of L
+    but that of
+
+        L~ = L + γ/4 ‖∇_θ L‖²                                        Eq. (4)
+
+    With this loss a small learning rate goes where the large one γ would go,
+    and any optimizer is drawn to where the loss is flat: the paper calls it
+    explicit gradient regularization.
+
+    L is all that `fit` minimizes, penalties of weights included, and θ the
+    trainable weights. The gradient is that of a batch: of each part of an
+    accumulated gradient, and of each replica's part under `tf.distribute`.
+    The loss that `fit` reports is L~, that of `evaluate` is L. What the
+    optimizer's own learning rate hides comes on top. Gradients of embeddings
+    are dense.
+
+    Args:
+        model: a built `keras.Model`. `wrapper.model` is the same object, and
+            has the trained weights.
+        rate: float >= 0, γ.
+
+    Raises:
+        ValueError: if `model` is not built, no `keras.Model`, a wrapper or
+            one with a loss of its own; or `rate` is negative.
+
+    Example:
+
+    >>> x, y = keras.ops.ones((8, 3)), keras.ops.ones((8, 1))
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> wrapper = su_models.training.ImplicitGradientRegularization(
+    ...     model, rate=0.1)
+    >>> wrapper.compile("sgd", "mse")
+    >>> history = wrapper.fit(x, y, epochs=50, verbose=0)
+    >>> wrapper.evaluate(x, y, verbose=0) < 1e-3
+    True
+    """
+
+    def __init__(self, model, rate, **kwargs):
+        super().__init__(model, **kwargs)
+        if not is_real(rate) or rate < 0:
+            raise ValueError(
+                "`rate` must be a number, not negative. "
+                f"Received: rate={rate!r}"
+            )
+        self.rate = float(rate)
+
+    def _training_loss(self, loss, step):
+        theta = self.model.trainable_variables
+        if not theta:
+            return loss
+
+        def of_values(*values):
+            return step.loss(zip(theta, values, strict=True))
+
+        values = [v.value for v in theta]
+        loss, gradients = step.value_and_gradient(of_values, values)
+        squares = [
+            ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients
+        ]
+        # each replica has its loss over their number, and so its gradient
+        factor = self.rate / 4 * num_replicas()
+        return ops.cast(loss, "float32") + factor * sum(squares)
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate}
