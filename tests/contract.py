@@ -303,19 +303,7 @@ CASES = {
         ),
         # about the loss at first, ln 3
         "Flooding": Case({"level": 1.05}),
-        "GradientPenalty": Case({"embedding": "tokens", "epsilon": 0.7}),
         "ImplicitGradientRegularization": Case({"rate": 0.5}),
-        "VirtualAdversarialTraining": Case(
-            {
-                "embedding": "tokens",
-                "epsilon": 0.5,
-                "xi": 0.3,
-                "iters": 1,
-                "weight": 0.7,
-                "seed": 3,
-            },
-            step=lambda x, y: (x, y, integers(9, 6, 7)),
-        ),
     },
     "sampling": {
         "DDIM": Case(
