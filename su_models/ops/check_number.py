@@ -30,3 +30,29 @@ def check_share(name, share):
             f"`{name}` must be a number in [0, 1). Received: {name}={share!r}"
         )
     return float(share)
+
+
+def check_not_negative(name, number):
+    """Returns `number` as a `float`.
+
+    Raises:
+        ValueError: if it is no finite number >= 0.
+    """
+    if not is_real(number) or number < 0:
+        raise ValueError(
+            f"`{name}` must be a number >= 0. Received: {name}={number!r}"
+        )
+    return float(number)
+
+
+def check_positive(name, number):
+    """Returns `number` as a `float`.
+
+    Raises:
+        ValueError: if it is no finite number > 0.
+    """
+    if not is_real(number) or number <= 0:
+        raise ValueError(
+            f"`{name}` must be a number > 0. Received: {name}={number!r}"
+        )
+    return float(number)

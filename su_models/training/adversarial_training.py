@@ -3,8 +3,11 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_number import check_size
-from su_models.ops.is_real import is_real
+from su_models.ops.check_number import (
+    check_not_negative,
+    check_positive,
+    check_size,
+)
 from su_models.training.perturbation import _Outputs, _Weights
 from su_models.training.wrapper import _TrainingWrapper
 
@@ -73,7 +76,8 @@ class AdversarialTraining(_TrainingWrapper):
     >>> model = keras.Model(ids, keras.layers.Dense(1)(x))
     >>> wrapper = su_models.training.AdversarialTraining(model, "tokens")
     >>> wrapper.compile("adam", "mse")
-    >>> history = wrapper.fit([[3, 1, 4]], [[1.0]], verbose=0)
+    >>> x, y = keras.ops.array([[3, 1, 4]]), keras.ops.array([[1.0]])
+    >>> history = wrapper.fit(x, y, verbose=0)
     >>> wrapper.model is model
     True
     """
@@ -91,16 +95,6 @@ class AdversarialTraining(_TrainingWrapper):
         **kwargs,
     ):
         super().__init__(model, name=name, **kwargs)
-        if not is_real(epsilon) or epsilon < 0:
-            raise ValueError(
-                "`epsilon` must be a number >= 0. "
-                f"Received: epsilon={epsilon!r}"
-            )
-        if step_size is not None and (not is_real(step_size) or step_size <= 0):
-            raise ValueError(
-                "`step_size` must be a number > 0, or None. "
-                f"Received: step_size={step_size!r}"
-            )
         if perturb not in _KINDS:
             raise ValueError(
                 f"`perturb` must be one of {sorted(_KINDS)}. "
@@ -108,10 +102,12 @@ class AdversarialTraining(_TrainingWrapper):
             )
         self._perturbation = _KINDS[perturb](model, embedding)
         self.embedding = embedding
-        self.epsilon = float(epsilon)
+        self.epsilon = check_not_negative("epsilon", epsilon)
         self.steps = check_size("steps", steps)
         self.include_clean = bool(include_clean)
         self.perturb = perturb
+        if step_size is not None:
+            step_size = check_positive("step_size", step_size)
         self.step_size = step_size
 
     def _training_loss(self, loss, step):

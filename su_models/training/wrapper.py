@@ -50,6 +50,10 @@ class _TrainingWrapper(keras.Model):
         """
         raise NotImplementedError
 
+    def _weights(self, third):
+        """Returns the sample weights, given the third part of a batch."""
+        return third
+
     def build(self, input_shape=None):
         self.built = True
 
@@ -79,13 +83,14 @@ class _TrainingWrapper(keras.Model):
         Returns:
             A scalar.
         """
+        third, sample_weight = sample_weight, self._weights(sample_weight)
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if not training:
             return loss
         (outputs, start), self._here.last = self._here.last, (None, None)
         if outputs is not y_pred:  # another pass than that of this step
             start = _Start(self.model)
-        step = _Step(self, x, y, sample_weight, start)
+        step = _Step(self, x, y, third, start)
         return self._training_loss(loss, step)
 
     @property
@@ -129,11 +134,11 @@ class _Step:
     Attributes:
         x: inputs.
         y: targets.
-        sample_weight: as `fit` was given them, or None.
+        third: sample weights, or what else comes third in a batch; or None.
     """
 
-    def __init__(self, wrapper, x, y, sample_weight, start):
-        self.x, self.y, self.sample_weight = x, y, sample_weight
+    def __init__(self, wrapper, x, y, third, start):
+        self.x, self.y, self.third = x, y, third
         self._wrapper, self._start = wrapper, start
 
     def loss(self, values=(), model=None, inputs=None):
@@ -156,7 +161,7 @@ class _Step:
                     self.x,
                     self.y,
                     y_pred,
-                    self.sample_weight,
+                    self._wrapper._weights(self.third),
                     training=True,
                 )
             finally:
