@@ -304,6 +304,14 @@ CASES = {
         # about the loss at first, ln 3
         "Flooding": Case({"level": 1.05}),
         "ImplicitGradientRegularization": Case({"rate": 0.5}),
+        "NoiseInjection": Case(
+            {
+                "stddev": 0.3,
+                "perturb": "outputs",
+                "embedding": ["tokens"],
+                "seed": 5,
+            }
+        ),
     },
     "sampling": {
         "DDIM": Case(

@@ -5,9 +5,11 @@ from su_models.training.flooding import Flooding
 from su_models.training.implicit_gradient_regularization import (
     ImplicitGradientRegularization,
 )
+from su_models.training.noise_injection import NoiseInjection
 
 __all__ = [
     "AdversarialTraining",
     "Flooding",
     "ImplicitGradientRegularization",
+    "NoiseInjection",
 ]

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from su_models.ops.is_real import is_real
+from su_models.ops.check_number import check_not_negative
 from su_models.ops.num_replicas import num_replicas
 from su_models.training.wrapper import _TrainingWrapper
 
@@ -57,12 +57,7 @@ class Flooding(_TrainingWrapper):
 
     def __init__(self, model, level, **kwargs):
         super().__init__(model, **kwargs)
-        if not is_real(level) or level < 0:
-            raise ValueError(
-                "`level` must be a number, not negative. "
-                f"Received: level={level!r}"
-            )
-        self.level = float(level)
+        self.level = check_not_negative("level", level)
 
     def _training_loss(self, loss, step):
         replicas = num_replicas()  # Keras divides each one's loss by it

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from su_models.ops.is_real import is_real
+from su_models.ops.check_number import check_not_negative
 from su_models.ops.num_replicas import num_replicas
 from su_models.training.wrapper import _TrainingWrapper
 
@@ -55,12 +55,7 @@ class ImplicitGradientRegularization(_TrainingWrapper):
 
     def __init__(self, model, rate, **kwargs):
         super().__init__(model, **kwargs)
-        if not is_real(rate) or rate < 0:
-            raise ValueError(
-                "`rate` must be a number, not negative. "
-                f"Received: rate={rate!r}"
-            )
-        self.rate = float(rate)
+        self.rate = check_not_negative("rate", rate)
 
     def _training_loss(self, loss, step):
         theta = self.model.trainable_variables

@@ -87,8 +87,9 @@ class _Outputs(_Perturbation):
 
     def _flat(self, inputs):
         if isinstance(inputs, dict) and not isinstance(self.model.input, dict):
-            return [inputs[x.name] for x in self.model.inputs]
-        return keras.tree.flatten(inputs)
+            inputs = [inputs[x.name] for x in self.model.inputs]
+        # JAX without jit has arrays here, which Keras takes beside no tensors
+        return [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
 
 
 def _chosen(embedding, candidates):

@@ -1,0 +1,197 @@
+"""Article: https://kexue.fm/archives/7466"""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from su_models.training import NoiseInjection
+from tests.contract import JIT, integers, normal, to_numpy
+
+N = 50_000  # copies of one sample: their mean is that over the noise
+
+
+def tanh_model():
+    inputs = keras.Input((3,))
+    h = layers.Dense(4, "tanh", name="hidden")(inputs)
+    model = keras.Model(inputs, layers.Dense(1, name="out")(h))
+    model.layers[1].kernel.assign(normal(3, 4))
+    model.layers[2].kernel.assign(normal(4, 1))
+    return model
+
+
+def one_loss(wrapper, x, y, rate=0.0, jit=JIT, **kwargs):
+    """The loss of one step on one batch."""
+    wrapper.compile(keras.optimizers.SGD(rate), "mse", jit_compile=jit)
+    kwargs = {"batch_size": len(y), **kwargs}
+    fit = wrapper.fit(x, y, verbose=0, shuffle=False, **kwargs)
+    return fit.history["loss"][0]
+
+
+def loss_at(x, y):
+    """(v·tanh(Wx) - y)² in float64."""
+    w, v = normal(3, 4).astype("float64"), normal(4, 1).astype("float64")
+    return ((np.tanh(x @ w) @ v)[..., 0] - y) ** 2
+
+
+def test_noise_on_inputs_is_half_the_variance_times_the_laplacian():  # Eq. (6)
+    x, y, sigma, h = normal(3), -0.5, 0.1, 1e-3
+    plain = loss_at(x, y)
+    laplacian = sum(
+        loss_at(x + s * h * e, y) - plain for e in np.eye(3) for s in (1, -1)
+    )
+    expected = sigma**2 / 2 * laplacian / h**2
+    got = one_loss(
+        NoiseInjection(tanh_model(), sigma, seed=0),
+        np.tile(x, (N, 1)),
+        np.full((N, 1), y, "float32"),
+    )
+    assert expected > 0.009
+    # the mean of N samples has a deviation of 2e-4, and the next term is 3e-4
+    np.testing.assert_allclose(got - plain, expected, atol=1.3e-3)
+
+
+def test_on_a_line_it_is_exactly_the_penalty_of_the_gradient():
+    # l = (x·w - y)², Δl = 2‖w‖²: the loss has σ²‖w‖² more, its slope 2σ²w
+    sigma, rate, w = 0.5, 0.1, np.array([[1.0], [-2.0], [0.5]], "float32")
+    dense = layers.Dense(1, use_bias=False)
+    model = keras.Sequential([keras.Input((3,)), dense])
+    dense.kernel.assign(w)
+    x = np.ones((N, 3), "float32")
+    y = np.full((N, 1), -0.5, "float32")  # which the plain model predicts
+    loss = one_loss(NoiseInjection(model, sigma, seed=1), x, y, rate)
+    np.testing.assert_allclose(loss, sigma**2 * (w**2).sum(), rtol=0.04)
+    moved = w - rate * 2 * sigma**2 * w
+    np.testing.assert_allclose(to_numpy(dense.kernel), moved, atol=0.01)
+
+
+def test_each_occurrence_of_a_token_has_noise_of_its_own():
+    sigma = 0.3
+    ids = keras.Input((2,), dtype="int32")
+    looked_up = layers.Embedding(3, 1, name="tokens")(ids)
+    model = keras.Model(ids, looked_up[:, 0] - looked_up[:, 1])
+    x, y = np.ones((N, 2), "int32"), np.zeros((N, 1), "float32")
+    wrapper = NoiseInjection(
+        model, sigma, "outputs", embedding="tokens", seed=0
+    )
+    np.testing.assert_allclose(one_loss(wrapper, x, y), 2 * sigma**2, rtol=0.04)
+    # the noise of a table is the same for both
+    wrapper = NoiseInjection(model, sigma, "weights", weights=["tokens"])
+    np.testing.assert_allclose(one_loss(wrapper, x, y), 0.0, atol=1e-10)
+
+
+def test_noise_on_weights_is_one_draw_a_step():
+    # (x·w)² with w = 0 and x = (2, 0, 0): 4 ε², one ε for all samples
+    dense = layers.Dense(1, kernel_initializer="zeros")
+    model = keras.Sequential([keras.Input((3,)), dense])
+    x = np.tile(np.array([[2.0, 0.0, 0.0]], "float32"), (8, 1))
+    y = np.zeros((8, 1), "float32")
+    wrapper = NoiseInjection(model, 0.3, "weights", weights=["kernel"], seed=0)
+    losses = []
+    wrapper.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=JIT)
+    for _ in range(3):
+        fit = wrapper.fit(x, y, batch_size=8, epochs=1, verbose=0)
+        losses.append(fit.history["loss"][0])
+    assert len(set(losses)) == 3, "each step draws anew"
+    steps = 200
+    x, y = np.tile(x[:1], (steps, 1)), np.zeros((steps, 1), "float32")
+    fit = wrapper.fit(x, y, batch_size=1, verbose=0)
+    # a mean of `steps` squares; the bias has no noise
+    np.testing.assert_allclose(
+        fit.history["loss"][0], 4 * 0.09, rtol=5 * (2 / steps) ** 0.5
+    )
+    np.testing.assert_array_equal(to_numpy(dense.kernel), 0.0)
+
+
+def test_no_noise_is_plain_training_and_evaluation_has_none():
+    x, y = normal(12, 3), normal(12, 1)
+    weights = []
+    for wrap in (lambda m: m, lambda m: NoiseInjection(m, 0.0)):
+        model = tanh_model()
+        one_loss(wrap(model), x, y, 0.1, batch_size=4)
+        weights.append([*map(to_numpy, model.weights)])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    wrapper, model = NoiseInjection(tanh_model(), 5.0), tanh_model()
+    noisy, plain = one_loss(wrapper, x, y), one_loss(model, x, y)
+    assert abs(noisy - plain) > 0.1
+    assert wrapper.evaluate(x, y, verbose=0) == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize("perturb", ["inputs", "outputs", "weights"])
+def test_same_seed_same_weights(perturb):
+    x, y = {"ids": integers(5, 6, 2), "more": normal(6, 4)}, normal(6, 1)
+    ends = []
+    for seed in (3, 3, 4):
+        keras.utils.set_random_seed(1)
+        ids = keras.Input((2,), dtype="int32", name="ids")
+        more = keras.Input((4,), name="more")
+        h = layers.Flatten()(layers.Embedding(5, 2)(ids))
+        h = layers.Dense(1)(layers.Add()([h, more]))
+        model = keras.Model({"ids": ids, "more": more}, h)
+        wrapper = NoiseInjection(model, 0.5, perturb, seed=seed)
+        one_loss(wrapper, x, y, 0.1, jit=False, batch_size=3)
+        ends.append(to_numpy(model.layers[-1].kernel))
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert (ends[0] != ends[2]).any()
+
+
+def test_masked_steps_stay_masked():
+    ids = keras.Input((None,), dtype="int32")
+    h = layers.Embedding(5, 2, mask_zero=True)(ids)
+    model = keras.Model(ids, layers.GlobalAveragePooling1D()(h))
+    model.layers[1].embeddings.assign(np.zeros((5, 2)))
+    x = np.zeros((20_000, 4), "int32")
+    x[:, 0] = 1
+    wrapper = NoiseInjection(model, 0.3, "outputs", seed=0)
+    loss = one_loss(wrapper, x, np.zeros((len(x), 2), "float32"))
+    # of the first position alone; over all it would be a quarter
+    np.testing.assert_allclose(loss, 0.09, rtol=0.05)
+
+
+def words():
+    ids = keras.Input((4,), dtype="int32")
+    h = layers.Flatten()(layers.Embedding(5, 2, name="tokens")(ids))
+    return keras.Model(ids, layers.Dense(1, name="out")(h))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"stddev": -0.1}, "Received: stddev=-0.1"),
+        ({"stddev": float("nan")}, "Received: stddev=nan"),
+        ({"stddev": None}, "Received: stddev=None"),
+        ({"perturb": "labels"}, "Received: perturb='labels'"),
+        ({"perturb": "inputs"}, r"No input is a float.*\['int32'\]"),
+        (
+            {"perturb": "outputs", "embedding": "words"},
+            "which are: tokens. Received: embedding='words'",
+        ),
+        ({"perturb": "outputs", "weights": ["out"]}, "`weights` is for"),
+        ({"perturb": "weights", "embedding": "tokens"}, "`embedding` is for"),
+        (
+            {"perturb": "weights", "weights": ["out/kernal"]},
+            "tokens/embeddings, out/kernel.*Received: 'out/kernal'",
+        ),
+        ({"perturb": "weights", "weights": "out"}, "must be a list"),
+        ({"perturb": "weights", "weights": [3]}, "must be a list"),
+    ],
+)
+def test_refusals(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        NoiseInjection(words(), **arguments)
+
+
+class OfAnything(keras.Model):
+    """Its inputs are not known before it is called."""
+
+    def call(self, x):
+        return ops.cast(x, "float32")
+
+
+def test_integers_are_refused_when_they_arrive():
+    model = OfAnything()
+    model(np.zeros((2, 1), "int32"))
+    wrapper = NoiseInjection(model, 0.1)
+    with pytest.raises(ValueError, match=r"No input is a float.*int32"):
+        one_loss(wrapper, np.zeros((2, 1), "int32"), np.zeros((2, 1)))
