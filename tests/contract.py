@@ -303,6 +303,7 @@ CASES = {
         ),
         # about the loss at first, ln 3
         "Flooding": Case({"level": 1.05}),
+        "GradientPenalty": Case({"embedding": "tokens", "epsilon": 0.7}),
         "ImplicitGradientRegularization": Case({"rate": 0.5}),
         "NoiseInjection": Case(
             {
@@ -311,6 +312,17 @@ CASES = {
                 "embedding": ["tokens"],
                 "seed": 5,
             }
+        ),
+        "VirtualAdversarialTraining": Case(
+            {
+                "embedding": "tokens",
+                "epsilon": 0.5,
+                "xi": 0.3,
+                "iters": 1,
+                "weight": 0.7,
+                "seed": 3,
+            },
+            step=lambda x, y: (x, y, integers(9, 6, 7)),
         ),
     },
     "sampling": {
@@ -698,46 +710,45 @@ def check_training_wrapper(cls, init, folder, step=None):
         wrapper.predict(x, verbose=0), model.predict(x, verbose=0)
     )
 
-    # resumed equals uninterrupted, and the same seed gives the same weights
-    path = folder / "wrapper.keras"
-    fits = []
-    for resume in (True, False):
-        keras.utils.set_random_seed(5)
-        net, _ = _wrapped(cls, init)
-        _compile_wrapper(net)
-        _fit_wrapper(net, step)
-        if resume:
-            net.save(path)
-            net = keras.saving.load_model(path)
-            assert type(net) is cls
-            _check_json_config(cls, net)
-        keras.utils.set_random_seed(6)
-        for v in net.variables:
+    net, inner = _wrapped(cls, init)
+    before = [to_numpy(w).copy() for w in inner.trainable_variables]
+    _compile_wrapper(net, jit=True)
+    history = _fit_wrapper(net, step).history
+    assert {*history} == {"accuracy", "loss"}
+    _check_moved(inner, before, history)
+
+    # resumed equals uninterrupted
+    net.save(folder / "wrapper.keras")
+    again = keras.saving.load_model(folder / "wrapper.keras")
+    assert type(again) is cls
+    _check_json_config(cls, again)
+    for one in again, net:
+        _compile_wrapper(one, optimizer=one.optimizer)
+        keras.utils.set_random_seed(6)  # of PyTorch
+        for v in one.variables:
             if "seed" in v.path:  # Keras does not save these
                 v.assign(np.ones(v.shape, v.dtype))
-        _fit_wrapper(net, step)
-        fits.append([to_numpy(v) for v in net.variables])
-    _assert_equal(*[[f] for f in fits])
+        _fit_wrapper(one, step)
+    _assert_equal(
+        *([[to_numpy(v) for v in one.variables]] for one in (again, net))
+    )
 
-    for policy in ("float32", "mixed_bfloat16", "mixed_float16"):
+    for model in net, inner:
+        _compile_wrapper(model)
+    for a, b in zip(
+        net.evaluate(x, y, verbose=0),
+        inner.evaluate(x, y, verbose=0),
+        strict=True,
+    ):
+        assert a == pytest.approx(b, rel=1e-5), "it evaluates otherwise"
+
+    for policy in ("mixed_bfloat16", "mixed_float16"):
         with _policy(policy):
             net, inner = _wrapped(cls, init)
         before = [to_numpy(w).copy() for w in inner.trainable_variables]
-        _compile_wrapper(net, jit=policy == "float32")
+        _compile_wrapper(net)
         history = _fit_wrapper(net, step, epochs=3).history
-        assert {*history} == {"accuracy", "loss"}
-        assert np.isfinite(history["loss"]).all()
-        for w, b in zip(inner.trainable_variables, before, strict=True):
-            assert np.isfinite(to_numpy(w)).all(), w.path
-            assert (to_numpy(w) != b).any(), f"no gradient reached {w.path}"
-        for model in net, inner:
-            _compile_wrapper(model)
-        for a, b in zip(
-            net.evaluate(x, y, verbose=0),
-            inner.evaluate(x, y, verbose=0),
-            strict=True,
-        ):
-            assert a == pytest.approx(b, rel=1e-5), "it evaluates otherwise"
+        _check_moved(inner, before, history)
 
     for wrong in (None, keras.layers.Dense(2), keras.Sequential(), wrapper):
         with pytest.raises(ValueError, match="`model` must be .*Received: "):
@@ -754,10 +765,11 @@ def _wrapped(cls, init):
     return cls(model, **arguments(init)), model
 
 
-def _compile_wrapper(net, jit=False):
-    optimizer = keras.optimizers.Adam(1e-2)
-    if net.dtype_policy.name == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 2.0**4)
+def _compile_wrapper(net, jit=False, optimizer=None):
+    if optimizer is None:
+        optimizer = keras.optimizers.Adam(1e-2)
+        if net.dtype_policy.name == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 2.0**4)
     loss = keras.losses.SparseCategoricalCrossentropy()
     jit = JIT and (jit or keras.config.backend() == "jax")
     net.compile(
@@ -765,9 +777,16 @@ def _compile_wrapper(net, jit=False):
         loss,
         metrics=["accuracy"],
         jit_compile=jit,
-        # TensorFlow takes its time over graphs too: one policy is enough
+        # TensorFlow takes its time over graphs too: one jitted fit is enough
         run_eagerly=keras.config.backend() == "tensorflow" and not jit,
     )
+
+
+def _check_moved(model, before, history):
+    assert np.isfinite(history["loss"]).all()
+    for w, b in zip(model.trainable_variables, before, strict=True):
+        assert np.isfinite(to_numpy(w)).all(), w.path
+        assert (to_numpy(w) != b).any(), f"no gradient reached {w.path}"
 
 
 def _fit_wrapper(net, step, epochs=1):
