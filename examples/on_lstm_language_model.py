@@ -25,8 +25,8 @@ run had half a core, and on free cores reads more text in the time). Perplexity:
     LSTM                             179.2   168.9    1.96
     frequencies of words alone                639.8
 
-In training they do not differ after as many words; ON-LSTM read more of them
-in its time, by 24 %, some of it when the other was done.
+In training they do not differ after as many words; ON-LSTM has read more of
+them, as its steps took 0.75 of the time of the LSTM's beside it.
 Unlabeled F1, the mean over sentences, in percent; without punctuation, one
 word and all words:
 
