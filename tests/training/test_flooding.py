@@ -1,8 +1,5 @@
 """Article: https://kexue.fm/archives/7643"""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -10,6 +7,7 @@ from keras import layers
 
 from su_models.training import Flooding
 from tests.contract import JIT, normal, to_numpy
+from tests.training.two_replicas import needs_replicas, run_on_two_replicas
 
 
 def parabola(w, **kwargs):
@@ -23,11 +21,13 @@ def parabola(w, **kwargs):
     return keras.Sequential([keras.Input((1,)), dense])
 
 
-def train(model, steps=1, rate=0.1, optimizer=None, x=None, y=None, **kwargs):
+def train(
+    model, steps=1, rate=0.1, optimizer=None, x=None, y=None, jit=JIT, **kwargs
+):
     """Fits on one batch, again and again; returns the losses."""
     optimizer = optimizer or keras.optimizers.SGD(rate)
     if not model.compiled:
-        model.compile(optimizer, "mse", jit_compile=JIT)
+        model.compile(optimizer, "mse", jit_compile=jit)
     x = np.ones((2, 1), "float32") if x is None else x
     y = np.zeros((2, 1), "float32") if y is None else y
     fit = model.fit(x, y, epochs=steps, verbose=0, shuffle=False, **kwargs)
@@ -57,7 +57,9 @@ def test_level_zero_is_plain_training():
         h = layers.Dense(4, "tanh", kernel_regularizer="l2")(inputs)
         model = keras.Model(inputs, layers.Dense(2)(h))
         adam = keras.optimizers.Adam(0.01)
-        losses = train(wrap(model), 3, optimizer=adam, x=x, y=y, batch_size=4)
+        losses = train(
+            wrap(model), 3, optimizer=adam, x=x, y=y, batch_size=4, jit=False
+        )
         weights.append([*map(to_numpy, model.weights), losses])
     for plain, flooded in zip(*weights, strict=True):
         np.testing.assert_allclose(flooded, plain, rtol=1e-5, atol=1e-6)
@@ -66,7 +68,7 @@ def test_level_zero_is_plain_training():
 def test_the_loss_of_a_parabola_floats_around_the_level():
     level, model = 0.25, parabola(2.0)
     wrapper, above = Flooding(model, level), []
-    losses = train(wrapper, 40, rate=0.02)
+    losses = train(wrapper, 40, rate=0.02, jit=False)
     assert (losses >= level).all(), "what is reported is |L - b| + b"
     assert losses[0] == pytest.approx(4.0) and losses[-1] < level + 0.03
     for _ in range(4):
@@ -132,15 +134,10 @@ def test_each_part_of_an_accumulated_gradient_is_flooded():
 
 
 MIRRORED = """
-import keras, numpy as np, tensorflow as tf
 from su_models.training import Flooding
 from tests.training.test_flooding import parabola, weight
 
-cpus = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], cpus
-)
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+with strategy.scope():
     model = parabola(1.0, kernel_regularizer=keras.regularizers.L2(0.3))
     wrapper = Flooding(model, 2.0)
     wrapper.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
@@ -154,14 +151,9 @@ np.testing.assert_allclose(weight(model), moved, rtol=1e-6)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="tf.distribute"
-)
+@needs_replicas
 def test_each_replica_floods_its_part():
-    run = subprocess.run(
-        [sys.executable, "-c", MIRRORED], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
+    run_on_two_replicas(MIRRORED)
 
 
 @pytest.mark.parametrize(

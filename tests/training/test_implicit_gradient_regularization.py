@@ -1,8 +1,5 @@
 """Article: https://kexue.fm/archives/7787"""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -10,6 +7,7 @@ from keras import layers
 
 from su_models.training import ImplicitGradientRegularization
 from tests.contract import JIT, normal, to_numpy
+from tests.training.two_replicas import needs_replicas, run_on_two_replicas
 
 X, Y = normal(6, 3), normal(6, 1)[::-1].copy()
 
@@ -104,9 +102,9 @@ def test_it_leads_to_smaller_gradients():
     for rate in (0.0, 3.0):
         model = deep()
         wrapper = ImplicitGradientRegularization(model, rate)
-        train(wrapper, 0.02, 30)
+        train(wrapper, 0.02, 30, jit=False)
         before = theta(model)
-        train(model, 1e-3, 1)
+        train(model, 1e-3, 1, jit=False)
         norms.append(np.linalg.norm(before - theta(model)) / 1e-3)
     assert norms[1] < 0.8 * norms[0]
 
@@ -128,18 +126,13 @@ def test_frozen_weights_are_no_part_of_the_gradient():
 
 
 MIRRORED = """
-import keras, numpy as np, tensorflow as tf
 from su_models.training import ImplicitGradientRegularization
 from tests.training.test_implicit_gradient_regularization import (
     X, Y, by_hand, linear, theta
 )
 
 gamma, rate = 0.4, 0.1
-cpus = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], cpus
-)
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+with strategy.scope():
     model = linear()
     wrapper = ImplicitGradientRegularization(model, gamma)
     wrapper.compile(keras.optimizers.SGD(rate), "mse", jit_compile=False)
@@ -155,14 +148,9 @@ np.testing.assert_allclose(theta(model), expected, atol=1e-6)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="tf.distribute"
-)
+@needs_replicas
 def test_each_replica_has_the_gradient_of_its_part():
-    run = subprocess.run(
-        [sys.executable, "-c", MIRRORED], capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
+    run_on_two_replicas(MIRRORED)
 
 
 @pytest.mark.parametrize(
