@@ -136,6 +136,19 @@ def test_same_seed_same_weights(perturb):
     assert (ends[0] != ends[2]).any()
 
 
+def test_integers_stay():
+    ids = keras.Input((2,), dtype="int32", name="ids")
+    more = keras.Input((1,), name="more")
+    h = layers.Flatten()(layers.Embedding(500, 1)(ids))
+    h = h - h[:, ::-1] + 0.0 * more  # no float says anything
+    model = keras.Model({"ids": ids, "more": more}, h)
+    x = {"ids": integers(500, 6, 2), "more": normal(6, 1)}
+    y = normal(6, 2)
+    wrapper = NoiseInjection(model, 50.0, seed=0)
+    noisy, plain = (one_loss(m, x, y, jit=False) for m in (wrapper, model))
+    np.testing.assert_allclose(noisy, plain, rtol=1e-6)
+
+
 def test_masked_steps_stay_masked():
     ids = keras.Input((None,), dtype="int32")
     h = layers.Embedding(5, 2, mask_zero=True)(ids)
