@@ -1,0 +1,480 @@
+"""Seven ways to train a small text classifier, against plain Adam.
+
+Article: https://kexue.fm/archives/6869
+    《Keras实现两个优化器：Lookahead和LazyOptimizer》
+Article: https://kexue.fm/archives/7234
+    《对抗训练浅谈：意义、方法和思考（附Keras实现）》
+Article: https://kexue.fm/archives/7466
+    《泛化性乱弹：从随机噪声、梯度惩罚到虚拟对抗训练》
+Article: https://kexue.fm/archives/7643
+    《我们真的需要把训练集的损失降低到零吗？》
+"""
+
+import argparse
+import collections
+import dataclasses
+import datetime
+import json
+import pathlib
+import platform
+import sys
+import time
+from collections.abc import Callable
+
+import keras
+import matplotlib
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from su_models.data import load
+from su_models.ops import has_xla
+from su_models.optimizers import LazyOptimizer, Lookahead
+from su_models.tasks.files import replacing
+from su_models.training import (
+    AdversarialTraining,
+    Flooding,
+    GradientPenalty,
+    VirtualAdversarialTraining,
+)
+
+FOLDER = pathlib.Path("runs/text-classification-regularized")
+SEEDS = (0, 1, 2)
+FEW = 0.01  # of the training texts keep their label in two of the rows
+LEAST = {1: 2, 2: 5}  # places where a character has to be, and a pair
+NGRAMS = (1, 2)  # characters, of TF-IDF
+STRENGTHS = (1.0, 3.0, 10.0, 30.0)  # of the regression, by validation
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What all networks share."""
+
+    length: int = 128  # characters that are read of a text
+    dim: int = 32  # of a character or a pair
+    units: int = 64  # of the hidden layer
+    dropout: float = 0.3  # of whole features of a text, and of hidden units
+    batch: int = 32
+    steps: int = 1200
+    every: int = 150  # steps, then a look at the validation texts
+    learning_rate: float = 5e-3  # falls to 0 along a cosine
+    texts: int | None = None  # of each split; all if None
+    jit_compile: bool = True
+
+
+SMOKE = Config(
+    dim=8, units=4, batch=4, steps=4, every=2, texts=300, jit_compile=False
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A row of the table: what is put around Adam, or around the model."""
+
+    title: str
+    wrap: Callable | None = None  # class that takes the model
+    optimizer: Callable | None = None  # class that takes Adam
+    arguments: dict = dataclasses.field(default_factory=dict)
+    few: bool = False  # only 1 % of the labels
+    unlabeled: bool = False  # and as many texts without label in each batch
+    jit_compile: bool = True
+
+
+# strengths were chosen by the validation texts, with seed 0
+METHODS = {
+    "adam": Method("Adam"),
+    "lookahead": Method("Lookahead(Adam)", optimizer=Lookahead),
+    "lazy": Method("LazyOptimizer(Adam)", optimizer=LazyOptimizer),
+    "fgm": Method(
+        "adversarial training (FGM)",
+        AdversarialTraining,
+        arguments={"epsilon": 0.1},
+    ),
+    "penalty": Method(
+        "gradient penalty",
+        GradientPenalty,
+        arguments={"epsilon": 1.0},
+    ),
+    "flooding": Method(
+        "flooding",
+        Flooding,
+        arguments={"level": 0.05},
+    ),
+    "adam-few": Method("Adam, 1 % labels", few=True),
+    "vat-few": Method(
+        "VAT, 1 % labels",
+        VirtualAdversarialTraining,
+        arguments={"epsilon": 1.0, "xi": 10.0, "from_logits": True},
+        few=True,
+        unlabeled=True,
+        jit_compile=False,  # XLA takes ten times as long for random numbers
+    ),
+}
+BASELINES = {
+    "tf-idf": "TF-IDF + logistic regression",
+    "tf-idf-few": "the same, 1 % labels",
+}
+
+
+# === Text ===
+
+
+def grams(text, n):
+    """Returns all runs of n characters."""
+    return [text[i : i + n] for i in range(len(text) - n + 1)]
+
+
+def encode(texts, codes, length):
+    """Returns the codes of the first characters of each text, and of pairs.
+
+    They are `length` numbers each: 0 after the end, 1 if not known.
+    """
+    x = np.zeros((len(texts), len(LEAST) * length), "int32")
+    for row, text in zip(x, texts, strict=True):
+        for i, n in enumerate(LEAST):
+            found = [codes.get(g, 1) for g in grams(text[:length], n)]
+            row[i * length : i * length + len(found)] = found
+    return x
+
+
+def prepare(splits, config):
+    """Adds to each split `x`, the codes, and `seen`: is it in train too?
+
+    Returns the number of codes.
+    """
+    train = splits["train"]["text"]
+    known = []
+    for n, least in LEAST.items():
+        counts = collections.Counter(
+            g for text in train for g in grams(text, n)
+        )
+        known += [g for g, count in counts.items() if count >= least]
+    codes = {g: i for i, g in enumerate(known, start=2)}
+    for split in splits.values():
+        split["x"] = encode(split["text"], codes, config.length)
+        split["seen"] = np.isin(split["text"], train)
+    return len(known) + 2
+
+
+def labeled(y, few, seed):
+    """Returns the rows that keep their label: as many of each class if few."""
+    if not few:
+        return np.arange(len(y))
+    random = np.random.default_rng(seed)
+    each = max(round(FEW * len(y) / 2), 1)
+    rows = [random.permutation(np.flatnonzero(y == k))[:each] for k in (0, 1)]
+    return np.sort(np.concatenate(rows))
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches `(x, y)`, or `(x, y, unlabeled_x)`, of given rows."""
+
+    def __init__(self, split, rows, unlabeled=None):
+        super().__init__()
+        self.split, self.rows, self.unlabeled = split, rows, unlabeled
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        x, y = self.split["x"], self.split["y"]
+        batch = x[self.rows[i]], y[self.rows[i]]
+        if self.unlabeled is not None:
+            batch += (x[self.unlabeled[i]],)
+        return batch
+
+
+def shuffled(rows, config, seed):
+    """Returns the rows of each step: all of them, in a new order, again."""
+    random = np.random.default_rng(seed)
+    wanted = config.steps * config.batch
+    turns = -(-wanted // len(rows))
+    order = [random.permutation(rows) for _ in range(turns)]
+    return np.concatenate(order)[:wanted].reshape(config.steps, config.batch)
+
+
+# === Networks ===
+
+
+def build(size, config):
+    """Characters and pairs: their means and maxima, and a hidden layer."""
+    ids = keras.Input((len(LEAST) * config.length,), dtype="int32")
+    x = keras.layers.Embedding(size, config.dim)(ids)
+    # a mask for each number would take XLA longer than all the rest
+    x = keras.layers.SpatialDropout1D(config.dropout)(x)
+    pooled = [
+        keras.layers.GlobalAveragePooling1D()(x),
+        keras.layers.GlobalMaxPooling1D()(x),
+    ]
+    x = keras.layers.Concatenate()(pooled)
+    x = keras.layers.Dense(config.units, activation="relu")(x)
+    x = keras.layers.Dropout(config.dropout)(x)
+    return keras.Model(ids, keras.layers.Dense(2)(x))
+
+
+def right(model, split):
+    """Returns for each text whether the model's class is its label."""
+    logits = model.predict(split["x"], batch_size=256, verbose=0)
+    return logits.argmax(axis=-1) == split["y"]
+
+
+def train(method, seed, splits, size, config):
+    """Trains one network; returns its figures."""
+    keras.utils.set_random_seed(seed)
+    model = build(size, config)
+    optimizer = keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(
+            config.learning_rate, config.steps
+        )
+    )
+    if method.optimizer:
+        optimizer = method.optimizer(optimizer, **method.arguments)
+    net = method.wrap(model, **method.arguments) if method.wrap else model
+    net.compile(
+        optimizer,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=config.jit_compile and method.jit_compile and has_xla(),
+    )
+    y = splits["train"]["y"]
+    rows = shuffled(labeled(y, method.few, seed), config, seed)
+    unlabeled = None
+    if method.unlabeled:
+        unlabeled = shuffled(np.arange(len(y)), config, seed + 1000)
+
+    start = time.perf_counter(), time.process_time()
+    losses, valid, best = [], [], None
+    for i in range(0, config.steps, config.every):
+        part = slice(i, i + config.every)
+        batches = Batches(
+            splits["train"],
+            rows[part],
+            None if unlabeled is None else unlabeled[part],
+        )
+        fit = net.fit(batches, shuffle=False, verbose=0)
+        losses.append(round(fit.history["loss"][-1], 5))
+        valid.append(round(float(right(model, splits["valid"]).mean()), 5))
+        if best is None or valid[-1] > max(valid[:-1]):
+            best = model.get_weights()
+    figures = {
+        "seconds": round(time.perf_counter() - start[0], 1),
+        "processor_seconds": round(time.process_time() - start[1], 1),
+        "loss": losses,
+        "valid": valid,
+        "step": (int(np.argmax(valid)) + 1) * config.every,
+        "last": float(right(model, splits["test"]).mean()),
+    }
+    model.set_weights(best)
+    return {**figures, **judge(right(model, splits["test"]), splits["test"])}
+
+
+def judge(hits, test):
+    """Accuracy on the test texts, and on those that train does not have."""
+    return {
+        "test": float(hits.mean()),
+        "unseen": float(hits[~test["seen"]].mean()),
+    }
+
+
+def baseline(few, seed, splits):
+    """TF-IDF of characters and pairs of them, and a logistic regression."""
+    start = time.perf_counter(), time.process_time()
+    counts = TfidfVectorizer(
+        analyzer="char", ngram_range=NGRAMS, min_df=2, sublinear_tf=True
+    )
+    x = {"train": counts.fit_transform(splits["train"]["text"])}
+    for name in ("valid", "test"):
+        x[name] = counts.transform(splits[name]["text"])
+    y = {name: split["y"] for name, split in splits.items()}
+    rows = labeled(y["train"], few, seed)
+    models = [
+        LogisticRegression(C=c, max_iter=1000).fit(
+            x["train"][rows], y["train"][rows]
+        )
+        for c in STRENGTHS
+    ]
+    scores = [model.score(x["valid"], y["valid"]) for model in models]
+    model = models[int(np.argmax(scores))]
+    return {
+        "seconds": round(time.perf_counter() - start[0], 1),
+        "processor_seconds": round(time.process_time() - start[1], 1),
+        "strength": model.C,
+        "valid": [round(max(scores), 5)],
+        **judge(model.predict(x["test"]) == y["test"], splits["test"]),
+    }
+
+
+# === Runs that are done, and those to do ===
+
+
+def settings(name, config):
+    """Returns all that a run depends on but its seed; JSON-clean."""
+    if name in BASELINES:
+        found = {"ngrams": NGRAMS, "strengths": STRENGTHS, "few": FEW}
+        found["texts"] = config.texts
+    else:
+        found = dataclasses.asdict(config) | {"few": FEW, "least": LEAST}
+        method = METHODS[name]
+        found["arguments"] = method.arguments
+        found["jit_compile"] = config.jit_compile and method.jit_compile
+    found["backend"] = keras.config.backend()
+    return json.loads(json.dumps(found))
+
+
+def read(path):
+    """Returns what is in a file of results; nothing if there is none."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def write(path, content):
+    """Writes JSON, whole or not at all."""
+    with replacing(path) as new:
+        new.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def finished(path, names, seeds, config):
+    """Returns the runs of `names` that need not be done again, by name."""
+    runs = read(path)
+    return {
+        name: [
+            run
+            for seed in seeds
+            if (run := runs.get(f"{name} {seed}"))
+            and run["settings"] == settings(name, config)
+        ]
+        for name in names
+    }
+
+
+def run_all(path, names, seeds, config, splits, size):
+    """Does the runs that are not done; writes each as soon as it is."""
+    # nothing is drawn for TF-IDF with all labels
+    todo = [
+        (name, 0 if name == "tf-idf" else seed)
+        for seed in seeds
+        for name in names
+    ]
+    todo = [*dict.fromkeys(todo)]
+    for i, (name, seed) in enumerate(todo, start=1):
+        if finished(path, [name], [seed], config)[name]:
+            continue
+        if name in BASELINES:
+            figures = baseline(name.endswith("few"), seed, splits)
+        else:
+            figures = train(METHODS[name], seed, splits, size, config)
+        run = {"settings": settings(name, config), **figures}
+        write(path, {**read(path), f"{name} {seed}": run})
+        print(
+            f"{i:3} of {len(todo)}  {title(name):30}seed {seed}  "
+            f"valid {max(run['valid']):.4f}  {run['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+def title(name):
+    """Returns the name of a row."""
+    return BASELINES[name] if name in BASELINES else METHODS[name].title
+
+
+# === Table and picture ===
+
+
+def table(results):
+    """Returns the lines of the table: mean and deviation over the seeds."""
+    heads = {"test": "test", "unseen": "not in train", "last": "last step"}
+    lines = [f"{'':30}{''.join(f'{h:>18}' for h in heads.values())}  CPU s"]
+    for name, runs in results.items():
+        cells = []
+        for key in heads:
+            values = [100 * run[key] for run in runs if key in run]
+            cell = ""
+            if values:
+                spread = np.std(values, ddof=len(values) > 1)
+                cell = f"{np.mean(values):.2f} ± {spread:.2f}"
+            cells.append(f"{cell:>18}")
+        seconds = np.mean([run["processor_seconds"] for run in runs])
+        lines.append(f"{title(name):30}{''.join(cells)}{seconds:7.0f}")
+    return lines
+
+
+def draw(results, config, path):
+    """Draws the accuracy of each run, and the way there."""
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(15, 5), layout="tight")
+    for i, (name, runs) in enumerate(results.items()):
+        values = [100 * run["test"] for run in runs]
+        axes[0].plot(values, [i] * len(values), "o", color="C0", alpha=0.5)
+        axes[0].plot([np.mean(values)] * 2, [i - 0.3, i + 0.3], color="C3")
+        if name in METHODS:
+            valid = 100 * np.mean([run["valid"] for run in runs], axis=0)
+            steps = config.every * np.arange(1, len(valid) + 1)
+            axes[1 + METHODS[name].few].plot(steps, valid, label=title(name))
+    axes[0].set_yticks(range(len(results)), [title(name) for name in results])
+    axes[0].invert_yaxis()
+    axes[0].set_xlabel("test accuracy, %: seeds and their mean")
+    for axis, labels in zip(
+        axes[1:], ("all labels", "1 % labels"), strict=True
+    ):
+        axis.set(xlabel="step", ylabel="validation accuracy, %, mean of seeds")
+        axis.set_title(labels)
+        axis.legend(fontsize=8)
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    with replacing(path) as new:
+        figure.savefig(new, format="png", dpi=120)
+    pyplot.close(figure)
+
+
+def main(words=None):
+    """Does what is not done of the table, prints and draws it."""
+    names = [*METHODS, *BASELINES]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--methods", nargs="+", choices=names, default=names)
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--smoke", action="store_true", help="a few steps")
+    given = parser.parse_args(words)
+    config, folder, seeds = Config(), FOLDER, [*given.seeds]
+    if given.smoke:
+        config, seeds = SMOKE, seeds[:1]
+        folder = FOLDER.with_name(f"smoke-{FOLDER.name}")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    splits = load("bert4keras_sentiment")
+    for split in splits.values():
+        for key in split:
+            split[key] = split[key][: config.texts]
+    size = prepare(splits, config)
+    path = folder / "results.json"
+    run_all(path, given.methods, seeds, config, splits, size)
+
+    # all that is done, also what other calls have done
+    results = finished(path, names, sorted({*SEEDS, *seeds}), config)
+    results = {name: runs for name, runs in results.items() if runs}
+    print("", *table(results), sep="\n")
+    write(
+        folder / "metrics.json",
+        {
+            "results": results,
+            "seconds": sum(r["seconds"] for v in results.values() for r in v),
+            "test_texts_in_train": int(splits["test"]["seen"].sum()),
+            "keras": keras.__version__,
+            "machine": platform.machine(),
+            "date": datetime.date.today().isoformat(),
+        },
+    )
+    write(
+        folder / "config.json",
+        {"seeds": seeds} | {name: settings(name, config) for name in results},
+    )
+    draw(results, config, folder / "accuracy.png")
+    print(f"\nIn {folder}/: accuracy.png  metrics.json  config.json")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted. What is finished is kept.")
