@@ -1,10 +1,13 @@
 """What all training wrappers share: the same model, under another `fit`."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
+from su_models.training import AdversarialTraining, GradientPenalty
 from su_models.training.wrapper import _TrainingWrapper
 from tests.contract import JIT, integers, normal, to_numpy
 
@@ -164,3 +167,54 @@ def test_refusals(make, match):
 def graph():
     x = keras.Input((3,))
     return x, layers.Dense(2)(x)
+
+
+# ---- what a step costs
+
+
+def products(net):
+    """How many matrix products a compiled training step has."""
+    batch = integers(7, 4, 5), integers(3, 4)
+    net.compile(
+        keras.optimizers.SGD(0.1),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        run_eagerly=True,
+    )
+    net.optimizer.build(net.trainable_variables)
+    net.evaluate(*batch, verbose=0)  # makes the variables of the metrics
+    if keras.config.backend() == "jax":
+        import jax
+
+        lists = (
+            net.trainable_variables,
+            net.non_trainable_variables,
+            net.optimizer.variables,
+            net.metrics_variables,
+        )
+        state = tuple([v.value for v in vs] for vs in lists)
+        text = jax.jit(net.train_step).lower(state, batch).compile().as_text()
+    else:
+        import tensorflow as tf
+
+        batch = tuple(map(tf.constant, batch))
+        step = tf.function(net.train_step, jit_compile=True)
+        text = step.experimental_get_compiler_ir(batch)(stage="optimized_hlo")
+    return len(re.findall(r"= \S+ dot\(", text))
+
+
+def deep():
+    ids = keras.Input((5,), dtype="int32")
+    x = layers.Flatten()(layers.Embedding(7, 4)(ids))
+    for _ in range(2):
+        x = layers.Dropout(0.1)(layers.Dense(6, activation="tanh")(x))
+    return keras.Model(ids, layers.Dense(3, activation="softmax")(x))
+
+
+@pytest.mark.skipif(not JIT, reason="XLA merges what is computed twice")
+def test_passes_share_what_they_have_in_common():
+    # of three layers: forward, by the weights, by the inputs
+    assert products(deep()) == 9
+    # the pass of Keras is that whose gradient by E is taken
+    assert products(AdversarialTraining(deep())) == 9 + 3 + 3
+    assert products(GradientPenalty(deep())) <= 2.5 * 9
