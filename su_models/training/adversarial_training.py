@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.ops.check_number import (
+    check_bool,
     check_not_negative,
     check_positive,
     check_size,
@@ -52,7 +53,8 @@ class AdversarialTraining(_TrainingWrapper):
     Args:
         model: a built `keras.Model`.
         embedding: name of an embedding layer, or a list of names. None takes
-            every layer with a table named `embeddings`.
+            all: with perturb="weights" each table named `embeddings`,
+            of positions too; else each `keras.layers.Embedding` of the graph.
         epsilon: float >= 0, ε. The norm of δ over all that is perturbed.
         steps: int >= 1. Number of ascents.
         include_clean: bool. Whether the plain loss is added.
@@ -104,7 +106,7 @@ class AdversarialTraining(_TrainingWrapper):
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)
         self.steps = check_size("steps", steps)
-        self.include_clean = bool(include_clean)
+        self.include_clean = check_bool("include_clean", include_clean)
         self.perturb = perturb
         if step_size is not None:
             step_size = check_positive("step_size", step_size)

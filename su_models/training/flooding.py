@@ -59,6 +59,8 @@ class Flooding(_TrainingWrapper):
         super().__init__(model, **kwargs)
         self.level = check_not_negative("level", level)
 
+    _again = False
+
     def _training_loss(self, loss, step):
         replicas = num_replicas()  # Keras divides each one's loss by it
         loss = ops.cast(loss, "float32")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_number import check_not_negative
+from su_models.ops.check_number import check_bool, check_not_negative
 from su_models.ops.num_replicas import num_replicas
 from su_models.training.perturbation import _Outputs, _Weights
 from su_models.training.wrapper import _TrainingWrapper
@@ -40,7 +40,8 @@ class GradientPenalty(_TrainingWrapper):
     Args:
         model: a built `keras.Model`; a functional one, unless `aggregate`.
         embedding: name of an embedding layer, or a list of names. None takes
-            every layer with a table named `embeddings`.
+            all: with `aggregate` each table named `embeddings`,
+            of positions too; else each `keras.layers.Embedding` of the graph.
         epsilon: float >= 0, ε.
         aggregate: bool. Whether the gradient is by the tables.
         name: optional name.
@@ -71,11 +72,11 @@ class GradientPenalty(_TrainingWrapper):
         **kwargs,
     ):
         super().__init__(model, name=name, **kwargs)
-        kind = _Weights if aggregate else _Outputs
+        kind = _Weights if check_bool("aggregate", aggregate) else _Outputs
         self._perturbation = kind(model, embedding)
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)
-        self.aggregate = bool(aggregate)
+        self.aggregate = aggregate
 
     def _training_loss(self, loss, step):
         if not self.epsilon:

@@ -179,10 +179,9 @@ def _calls_of(operation):
     if isinstance(operation, keras.Model):
         inner = _functional(operation)
         return [] if inner is None else _calls(inner)
-    table = getattr(operation, "embeddings", None)
-    is_table = isinstance(operation, keras.layers.Embedding)
-    is_table = is_table or isinstance(table, keras.Variable)
-    return [operation.name] if is_table else []
+    # tables of positions are not looked up by what comes in
+    looks_up = isinstance(operation, keras.layers.Embedding)
+    return [operation.name] if looks_up else []
 
 
 def _probed(graph, names):

@@ -4,11 +4,13 @@ import keras
 from keras import ops
 
 from su_models.ops.check_number import (
+    check_bool,
     check_not_negative,
     check_positive,
-    check_size,
 )
 from su_models.ops.class_probability import class_log_probabilities
+from su_models.ops.is_integer import is_integer
+from su_models.ops.random import normal
 from su_models.training.perturbation import _Outputs, _Weights
 from su_models.training.wrapper import _TrainingWrapper
 
@@ -57,7 +59,8 @@ class VirtualAdversarialTraining(_TrainingWrapper):
     Args:
         model: a built `keras.Model` that ends in classes.
         embedding: name of an embedding layer, or a list of names. None takes
-            every layer with a table named `embeddings`.
+            all: with norm="batch" each table named `embeddings`,
+            of positions too; else each `keras.layers.Embedding` of the graph.
         epsilon: float >= 0, ε, the length of the movement.
         xi: float > 0, ξ, the length in the power iteration.
         iters: int >= 0. Power iterations; with 0, u is noise.
@@ -73,8 +76,9 @@ class VirtualAdversarialTraining(_TrainingWrapper):
 
     Raises:
         ValueError: if the model is not built or has no such embeddings, or a
-            number is out of its range; from `fit`, if the unlabeled inputs
-            are not like the labeled.
+            number is out of its range; from `compile`, if a loss has another
+            `from_logits`; from `fit`, if the unlabeled inputs are not like
+            the labeled.
 
     Example:
 
@@ -114,17 +118,42 @@ class VirtualAdversarialTraining(_TrainingWrapper):
                 f"Received: norm={norm!r}"
             )
         self._perturbation = _KINDS[norm](model, embedding)
+        check_bool("from_logits", from_logits)
+        if binary is not None:
+            check_bool("binary", binary)
         self._divergence = _Divergence(from_logits, binary)
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)
         self.xi = check_positive("xi", xi)
-        self.iters = check_size("iters", iters) if iters else 0
+        if not is_integer(iters) or iters < 0:
+            raise ValueError(
+                f"`iters` must be an integer >= 0. Received: iters={iters!r}"
+            )
+        self.iters = int(iters)
         self.weight = check_not_negative("weight", weight)
         self.norm = norm
-        self.from_logits = bool(from_logits)
+        self.from_logits = from_logits
         self.binary = binary
         self.seed = seed
         self._seeds = keras.random.SeedGenerator(seed)
+
+    def compile(self, *args, **kwargs):
+        """As of any model; a loss must agree with `from_logits`."""
+        super().compile(*args, **kwargs)
+        for loss in keras.tree.flatten(self.loss):
+            if getattr(loss, "from_logits", self.from_logits) != (
+                self.from_logits
+            ):
+                raise ValueError(
+                    "Wrapper and loss must agree whether the model returns "
+                    f"logits. Received: from_logits={self.from_logits}, and "
+                    f"a loss with from_logits={loss.from_logits}"
+                )
+
+    def compile_from_config(self, config):
+        """Compiles as before a model was saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the metrics with the labeled part of a batch."""
@@ -150,7 +179,7 @@ class VirtualAdversarialTraining(_TrainingWrapper):
 
         perturbation = self._perturbation
         u = [
-            keras.random.normal(ops.shape(x), seed=self._seeds)
+            normal(ops.shape(x), self._seeds.next())
             for x in perturbation.zeros(step, inputs)
         ]
         for _ in range(self.iters):

@@ -50,9 +50,21 @@ class _TrainingWrapper(keras.Model):
         """
         raise NotImplementedError
 
+    _again = True  # whether the technique makes a pass again
+
     def _weights(self, third):
         """Returns the sample weights, given the third part of a batch."""
-        return third
+        if third is None:
+            return None
+        # copied, as Keras on PyTorch puts masks into them in place
+        return keras.tree.map_structure(
+            lambda w: ops.copy(ops.convert_to_tensor(w)), third
+        )
+
+    def _start(self):
+        if self._again:
+            return _Start(self.model, self._here.changed)
+        return None
 
     def build(self, input_shape=None):
         self.built = True
@@ -60,7 +72,7 @@ class _TrainingWrapper(keras.Model):
     def call(self, inputs, training=None):
         if not training:
             return _run(self.model, inputs, training)
-        start = _Start(self.model)
+        start = self._start()
         outputs = _run(self.model, inputs, training)
         self._here.last = outputs, start
         return outputs
@@ -89,7 +101,7 @@ class _TrainingWrapper(keras.Model):
             return loss
         (outputs, start), self._here.last = self._here.last, (None, None)
         if outputs is not y_pred:  # another pass than that of this step
-            start = _Start(self.model)
+            start = self._start()
         step = _Step(self, x, y, third, start)
         return self._training_loss(loss, step)
 
@@ -152,8 +164,9 @@ class _Step:
         """
         inputs = self.x if inputs is None else inputs
         here = self._wrapper._here
-        with self._scope(values), replayed(self._start.random):
+        with self._scope(values) as scope, replayed(self._start.random):
             y_pred = _run(model or self._wrapper.model, inputs, True)
+            here.note(scope)
             here.again, before = True, here.again
             try:
                 return keras.Model.compute_loss(
@@ -184,8 +197,10 @@ class _Step:
 
     def predict(self, inputs, values=(), model=None):
         """Returns what the model, training, predicts at other values."""
-        with self._scope(values), replayed(self._start.random):
-            return _run(model or self._wrapper.model, inputs, True)
+        with self._scope(values) as scope, replayed(self._start.random):
+            outputs = _run(model or self._wrapper.model, inputs, True)
+            self._wrapper._here.note(scope)
+            return outputs
 
     def _scope(self, values):
         trainable = self._wrapper.model.trainable_variables
@@ -195,13 +210,20 @@ class _Step:
 
 
 class _Start:
-    """Where a pass begins: random states and moving statistics, copied."""
+    """Where a pass begins: random states and moving statistics, copied.
 
-    def __init__(self, model):
+    Args:
+        model: the one that passes go through.
+        changed: ids of the variables that a pass is known to change; None
+            if no pass was seen yet. Frozen tables are not copied each time.
+    """
+
+    def __init__(self, model, changed=None):
         self.random = random_state()
         self.states = [
             (v, ops.copy(ops.convert_to_tensor(v)))
             for v in model.non_trainable_variables
+            if changed is None or id(v) in changed
         ]
 
 
@@ -211,6 +233,12 @@ class _Here(threading.local):
     def __init__(self):
         self.last = None, None  # outputs, and where their pass began
         self.again = False
+        self.changed = None  # ids of the variables that passes change
+
+    def note(self, scope):
+        """Remembers what a pass changed."""
+        ids = {id(v) for v, _ in scope.changes()}
+        self.changed = ids | (self.changed or set())
 
 
 def _run(model, inputs, training):
@@ -240,7 +268,8 @@ def _check_model(model):
             "`model` must be built: call it on a batch first. "
             f"Received: model={model!r}"
         )
-    for name in ("train_step", "compute_loss"):
+    own = ("train_step", "test_step", "predict_step")
+    for name in (*own, "compute_loss", "compute_metrics"):
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise ValueError(
                 f"`model` has a `{name}` of its own, which a wrapper would "

@@ -402,6 +402,7 @@ def test_each_replica_has_its_own_delta():
         ({"steps": 0}, "Received: steps=0"),
         ({"steps": 1.5}, "Received: steps=1.5"),
         ({"step_size": 0.0}, "> 0. Received: step_size=0.0"),
+        ({"include_clean": "no"}, "Received: include_clean='no'"),
         ({"perturb": "logits"}, "'outputs', 'weights'.*Received: perturb"),
         ({"embedding": "words"}, "which are: tokens. Received: .*words"),
         ({"embedding": ["tokens", "x"]}, "which are: tokens. Received"),

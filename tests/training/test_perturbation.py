@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from su_models.layers import PositionEmbedding
 from su_models.training.perturbation import _Outputs, _unit, _Weights, _within
 from su_models.training.wrapper import _Start, _Step, _TrainingWrapper
 from tests.contract import integers, normal, to_numpy
@@ -166,6 +167,33 @@ def test_inputs_may_be_given_by_name():
 class OwnCall(keras.Model):
     def call(self, inputs, training=None):
         return 2.0 * super().call(inputs, training=training)
+
+
+def test_inputs_by_name_may_be_more_than_are_asked_for():
+    ids = keras.Input((LENGTH,), dtype="int32", name="ids")
+    x = layers.Embedding(VOCABULARY, DIM, name="tokens")(ids)
+    x = layers.GlobalAveragePooling1D()(x)
+    model = keras.Model({"ids": ids}, layers.Dense(3)(x))
+    x, y = data()
+    perturbation = _Outputs(model)
+    step = step_of(model, {"ids": x, "segments": x}, y)
+    zeros = perturbation.zeros(step, step.x)
+    assert [tuple(z.shape) for z in zeros] == [(BATCH, LENGTH, DIM)]
+
+
+def test_tables_of_positions_are_not_looked_up():
+    ids = keras.Input((LENGTH,), dtype="int32")
+    x = layers.Embedding(VOCABULARY, DIM, name="tokens")(ids)
+    x = PositionEmbedding(LENGTH, name="positions")(x)
+    model = keras.Model(ids, layers.GlobalAveragePooling1D()(x))
+    x, _ = data()
+    perturbation = _Outputs(model)
+    step = step_of(model, x)
+    assert len(perturbation.zeros(step, step.x)) == 1
+    with pytest.raises(ValueError, match="which are: tokens. Received"):
+        _Outputs(model, "positions")
+    shapes = [tuple(v.shape) for v in _Weights(model).variables]
+    assert shapes == [(VOCABULARY, DIM), (LENGTH, DIM)]
 
 
 def test_a_functional_model_with_a_call_of_its_own_is_refused():

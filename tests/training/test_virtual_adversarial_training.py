@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 
 from su_models.ops import compiled
+from su_models.ops import normal as drawn
 from su_models.training import VirtualAdversarialTraining
 from su_models.training.wrapper import _Start, _Step
 from tests.contract import JIT, integers, normal, to_numpy
@@ -72,11 +73,12 @@ def step_of(wrapper, x=None):
 
 def noise(shape, jit=False):
     """What a wrapper of seed 3 draws first: on TensorFlow XLA has its own."""
+    words = ops.copy(keras.random.SeedGenerator(3).next())
 
-    def draw():
-        return keras.random.normal(shape, seed=3)
+    def draw(words):
+        return drawn(shape, words)
 
-    return to_numpy((compiled(draw) if jit else draw)())
+    return to_numpy((compiled(draw) if jit else draw)(words))
 
 
 def unit(x):
@@ -311,6 +313,9 @@ def test_the_seed_decides_the_noise():
         ({"xi": 0.0}, "> 0. Received: xi=0.0"),
         ({"iters": -1}, "Received: iters=-1"),
         ({"iters": 0.5}, "Received: iters=0.5"),
+        ({"iters": None}, "Received: iters=None"),
+        ({"from_logits": "no"}, "Received: from_logits='no'"),
+        ({"binary": "no"}, "Received: binary='no'"),
         ({"weight": -1}, "Received: weight=-1"),
         ({"norm": "l2"}, "'batch', 'sample'.*Received: norm='l2'"),
         ({"embedding": "words"}, "which are: tokens. Received"),
@@ -319,6 +324,18 @@ def test_the_seed_decides_the_noise():
 def test_bad_arguments_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
         new(**arguments)
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+def test_wrapper_and_loss_agree_on_logits(from_logits, tmp_path):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+    with pytest.raises(ValueError, match="agree.*a loss with from_logits"):
+        new(from_logits=not from_logits).compile("sgd", loss)
+    wrapper = new(from_logits=from_logits)
+    wrapper.compile("sgd", loss)
+    wrapper.save(tmp_path / "wrapper.keras")
+    again = keras.models.load_model(tmp_path / "wrapper.keras")
+    assert again.compiled and again.loss.from_logits == from_logits
 
 
 def test_weights_of_classes_are_no_inputs():

@@ -129,22 +129,31 @@ def test_variables_are_those_of_the_model():
 
 
 def test_a_loss_of_another_pass_begins_where_the_model_stands():
-    wrapper = Again(text_model())
+    wrapper = Again(text_model(seed=5))
     fit(wrapper)
     x, y = integers(7, 4, 5), integers(3, 4)
     wrapper(x, training=True)  # remembered, and not of this step
     y_pred = wrapper.model(x, training=True)
     states = [to_numpy(v).copy() for v in wrapper.non_trainable_variables]
-    loss = wrapper.compute_loss(x, y, y_pred)
-    assert np.isfinite(to_numpy(loss))
+    loss = to_numpy(wrapper.compute_loss(x, y, y_pred))
     after = [to_numpy(v) for v in wrapper.non_trainable_variables]
     for a, b in zip(after, states, strict=True):
         np.testing.assert_array_equal(a, b)
+    plain = wrapper.model
+    fit(plain, epochs=0)  # compiles
+    y_pred = plain(x, training=True)
+    expected = to_numpy(plain.compute_loss(x, y, y_pred))
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 class OwnLoss(keras.Model):
     def compute_loss(self, *args, **kwargs):
         return ops.zeros(())
+
+
+class OwnTest(keras.Model):
+    def test_step(self, *args):
+        return {}
 
 
 @pytest.mark.parametrize(
@@ -157,6 +166,7 @@ class OwnLoss(keras.Model):
             lambda: OwnLoss(*graph()),
             "`compute_loss` of its own.*Received",
         ),
+        (lambda: OwnTest(*graph()), "`test_step` of its own.*Received"),
     ],
 )
 def test_refusals(make, match):
