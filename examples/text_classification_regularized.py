@@ -18,9 +18,10 @@ maxima, one hidden layer.
 Every network has the same 1 200 steps of 32 reviews at the same learning
 rates. One in eight looks at the validation texts chooses the weights that are
 tested; "last step" is without that choice. Strengths were chosen on these
-texts too, with seed 0, among 2 to 5 values each. VAT has the labels of 168
-reviews, and in each step 32 reviews without label beside 32 with; it runs
-without XLA, in which TensorFlow is slow at drawing its random numbers.
+texts too, with seed 0, among 2 to 5 values each, and some 9 for VAT. VAT has
+the labels of 168 reviews, and in each step 32 reviews without label beside 32
+with; it runs without XLA, in which TensorFlow is slow at drawing its random
+numbers.
 
 python examples/text_classification_regularized.py
 python examples/text_classification_regularized.py --methods adam fgm --seeds 0

@@ -1,4 +1,4 @@
-"""Sizes and shares among the arguments of a class, refused in words."""
+"""Numbers and switches among the arguments of a class, refused in words."""
 
 from su_models.ops.is_integer import is_integer
 from su_models.ops.is_real import is_real
@@ -56,3 +56,14 @@ def check_positive(name, number):
             f"`{name}` must be a number > 0. Received: {name}={number!r}"
         )
     return float(number)
+
+
+def check_bool(name, value):
+    """Returns `value`.
+
+    Raises:
+        ValueError: if it is no bool.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be a bool. Received: {name}={value!r}")
+    return value

@@ -86,8 +86,12 @@ class _Outputs(_Perturbation):
         return step.predict(inputs, model=self.probed)
 
     def _flat(self, inputs):
-        if isinstance(inputs, dict) and not isinstance(self.model.input, dict):
-            inputs = [inputs[x.name] for x in self.model.inputs]
+        if isinstance(inputs, dict):  # maybe with more than is asked for
+            asked = self.model.input
+            if isinstance(asked, dict):
+                inputs = {name: inputs[name] for name in asked}
+            else:
+                inputs = [inputs[x.name] for x in self.model.inputs]
         # JAX without jit has arrays here, which Keras takes beside no tensors
         return [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
 

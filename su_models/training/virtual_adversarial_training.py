@@ -52,6 +52,10 @@ class VirtualAdversarialTraining(_TrainingWrapper):
     labeled part. A step costs one of plain training more for each of its
     passes through the unlabeled batch, of which there are 2 + `iters`.
 
+    With `norm="batch"` each step draws a number for each number of the
+    tables. On a CPU, TensorFlow draws these slowly within XLA: where the
+    tables are large, `jit_compile=False` may be faster there.
+
     Differs: the article's code has two optimizers that take turns; here both
     losses are summed. All passes of a step have the same dropout masks, so
     that without movement the divergence is 0.

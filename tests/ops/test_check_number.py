@@ -1,9 +1,9 @@
-"""What passes as a size or a share, and the words for what does not."""
+"""What passes as a number or a switch, and the words for what does not."""
 
 import numpy as np
 import pytest
 
-from su_models.ops.check_number import check_share, check_size
+from su_models.ops.check_number import check_bool, check_share, check_size
 
 
 def test_right_numbers_become_python_numbers():
@@ -23,3 +23,10 @@ def test_wrong_sizes_are_refused(size):
 def test_wrong_shares_are_refused(share):
     with pytest.raises(ValueError, match="`rate`.*Received: rate="):
         check_share("rate", share)
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "yes"])
+def test_what_is_no_switch_is_refused(value):
+    assert check_bool("hard", True) is True
+    with pytest.raises(ValueError, match="`hard`.*Received: hard="):
+        check_bool("hard", value)
