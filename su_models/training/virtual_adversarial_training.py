@@ -49,12 +49,8 @@ class VirtualAdversarialTraining(_TrainingWrapper):
     unlabeled batches may have another size. A batch `(x, y)` is its own
     unlabeled one. There are no sample weights: what comes third is ignored
     in an evaluation. `fit` reports the sum of the losses, and metrics of the
-    labeled part. A step costs one of plain training more for each of its
-    passes through the unlabeled batch, of which there are 2 + `iters`.
-
-    With `norm="batch"` each step draws a number for each number of the
-    tables. On a CPU, TensorFlow draws these slowly within XLA: where the
-    tables are large, `jit_compile=False` may be faster there.
+    labeled part. With one iteration a step costs about three of plain
+    training when compiled by XLA (`compile(jit_compile=True)`).
 
     Differs: the article's code has two optimizers that take turns; here both
     losses are summed. All passes of a step have the same dropout masks, so
