@@ -54,6 +54,25 @@ def has_xla():
     return keras.backend.backend() in ("tensorflow", "jax")
 
 
+def uncompiled(fn):
+    """Returns a function that PyTorch leaves out of what it compiles.
+
+    `torch.compile` does not differentiate what it compiled twice. TensorFlow
+    and JAX do, and have `fn` itself.
+
+    Args:
+        fn: function of anything.
+
+    Returns:
+        A function like `fn`.
+    """
+    if keras.backend.backend() != "torch":
+        return fn
+    import torch
+
+    return torch.compiler.disable(fn)
+
+
 class _Compiled:
     """What `compiled` returns."""
 

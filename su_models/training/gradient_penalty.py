@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.ops.check_number import check_bool, check_not_negative
+from su_models.ops.compile import uncompiled
 from su_models.ops.num_replicas import num_replicas
 from su_models.training.perturbation import _Outputs, _Weights
 from su_models.training.wrapper import _TrainingWrapper
@@ -86,7 +87,8 @@ class GradientPenalty(_TrainingWrapper):
             return self._perturbation.loss(step, deltas)
 
         zeros = self._perturbation.zeros(step, step.x)
-        loss, gradients = step.value_and_gradient(moved, zeros)
+        twice = uncompiled(step.value_and_gradient)
+        loss, gradients = twice(moved, zeros)
         squares = sum(ops.sum(ops.square(g)) for g in gradients)
         # Keras divides the loss of each replica by their number, n: its
         # square by n²

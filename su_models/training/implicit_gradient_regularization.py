@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.ops.check_number import check_not_negative
+from su_models.ops.compile import uncompiled
 from su_models.ops.num_replicas import num_replicas
 from su_models.training.wrapper import _TrainingWrapper
 
@@ -66,7 +67,8 @@ class ImplicitGradientRegularization(_TrainingWrapper):
             return step.loss(zip(theta, values, strict=True))
 
         values = [v.value for v in theta]
-        loss, gradients = step.value_and_gradient(of_values, values)
+        twice = uncompiled(step.value_and_gradient)
+        loss, gradients = twice(of_values, values)
         squares = [
             ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients
         ]

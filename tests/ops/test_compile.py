@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from su_models.ops import compiled, has_xla
+from su_models.ops.compile import uncompiled
 
 BACKEND = keras.backend.backend()
 TRACED = BACKEND in ("tensorflow", "jax")
@@ -277,3 +278,11 @@ def test_an_error_inside_is_not_hidden():
 def test_xla_is_on_tensorflow_and_jax():
     expected = {"tensorflow": True, "jax": True, "torch": False}
     assert has_xla() is expected[keras.backend.backend()]
+
+
+def test_what_is_left_uncompiled_is_the_same_function():
+    def square(x):
+        return x * x
+
+    assert uncompiled(square)(3.0) == 9.0
+    assert TRACED == (uncompiled(square) is square)

@@ -56,8 +56,7 @@ def fit(wrapper, batches=None, jit=False, rate=0.5, metrics=(), **kwargs):
     wrapper.compile(
         keras.optimizers.SGD(rate),
         crossentropy(),
-        metrics=[*metrics],
-        weighted_metrics=[],
+        weighted_metrics=[*metrics],
         jit_compile=jit and JIT,
         run_eagerly=BACKEND == "tensorflow" and not jit,
     )

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from su_models import training
 from su_models.training import AdversarialTraining, GradientPenalty
 from su_models.training.wrapper import _TrainingWrapper
 from tests.contract import JIT, integers, normal, to_numpy
+from tests.training.text_classifier import classifier, crossentropy, data
 
 
 class Again(_TrainingWrapper):
@@ -177,6 +179,31 @@ def test_refusals(make, match):
 def graph():
     x = keras.Input((3,))
     return x, layers.Dense(2)(x)
+
+
+@pytest.mark.slow  # torch.compile takes its time
+@pytest.mark.filterwarnings(  # which its tracing causes of itself
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="the contract compiles by XLA"
+)
+@pytest.mark.parametrize("name", sorted(training.__all__))
+def test_fit_compiles_on_pytorch(name):
+    arguments = {
+        "Flooding": {"level": 0.1},
+        "ImplicitGradientRegularization": {"rate": 0.1},
+        "NoiseInjection": {"perturb": "weights", "seed": 0},
+        "VirtualAdversarialTraining": {"from_logits": True, "seed": 0},
+    }
+    x, y = data()
+    losses = []
+    for jit in (False, True):
+        net = getattr(training, name)(classifier(), **arguments.get(name, {}))
+        net.compile(keras.optimizers.SGD(0.5), crossentropy(), jit_compile=jit)
+        history = net.fit(x, y, epochs=2, shuffle=False, verbose=0)
+        losses.append(history.history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 # ---- what a step costs
