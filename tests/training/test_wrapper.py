@@ -12,6 +12,7 @@ from su_models.training import AdversarialTraining, GradientPenalty
 from su_models.training.wrapper import _TrainingWrapper
 from tests.contract import JIT, integers, normal, to_numpy
 from tests.training.text_classifier import classifier, crossentropy, data
+from tests.training.two_replicas import needs_replicas, run_on_two_replicas
 
 
 class Again(_TrainingWrapper):
@@ -41,11 +42,18 @@ def text_model(seed=None):
     return keras.Model(ids, x)
 
 
-def fit(model, optimizer="sgd", epochs=1, jit=JIT, **kwargs):
+def fit(model, optimizer="sgd", epochs=1, jit=False, **kwargs):
     keras.utils.set_random_seed(4)  # PyTorch's dropout has a state of its own
     x, y = integers(7, 12, 5), integers(3, 12)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=jit)
+    model.compile(
+        optimizer,
+        loss,
+        metrics=["accuracy"],
+        jit_compile=jit,
+        # TensorFlow takes its time over graphs
+        run_eagerly=keras.config.backend() == "tensorflow" and not jit,
+    )
     return model.fit(
         x, y, batch_size=4, epochs=epochs, shuffle=False, verbose=0, **kwargs
     )
@@ -94,7 +102,7 @@ def test_gradients_reach_the_weights_through_other_values():
         net.compile(
             keras.optimizers.SGD(0.1),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=JIT,
+            run_eagerly=keras.config.backend() == "tensorflow",
         )
         net.fit(x, y, shuffle=False, verbose=0)
     moved = to_numpy(f) - 2 * start
@@ -181,6 +189,20 @@ def graph():
     return x, layers.Dense(2)(x)
 
 
+ARGUMENTS = {
+    "Flooding": {"level": 0.1},
+    "ImplicitGradientRegularization": {"rate": 0.1},
+    "NoiseInjection": {"perturb": "weights", "seed": 0},
+    "VirtualAdversarialTraining": {"from_logits": True, "seed": 0},
+}
+each_wrapper = pytest.mark.parametrize("name", sorted(training.__all__))
+
+
+def wrapped(name):
+    model = classifier()
+    return model, getattr(training, name)(model, **ARGUMENTS.get(name, {}))
+
+
 @pytest.mark.slow  # torch.compile takes its time
 @pytest.mark.filterwarnings(  # which its tracing causes of itself
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
@@ -188,22 +210,55 @@ def graph():
 @pytest.mark.skipif(
     keras.config.backend() != "torch", reason="the contract compiles by XLA"
 )
-@pytest.mark.parametrize("name", sorted(training.__all__))
+@each_wrapper
 def test_fit_compiles_on_pytorch(name):
-    arguments = {
-        "Flooding": {"level": 0.1},
-        "ImplicitGradientRegularization": {"rate": 0.1},
-        "NoiseInjection": {"perturb": "weights", "seed": 0},
-        "VirtualAdversarialTraining": {"from_logits": True, "seed": 0},
-    }
     x, y = data()
     losses = []
     for jit in (False, True):
-        net = getattr(training, name)(classifier(), **arguments.get(name, {}))
+        _, net = wrapped(name)
         net.compile(keras.optimizers.SGD(0.5), crossentropy(), jit_compile=jit)
         history = net.fit(x, y, epochs=2, shuffle=False, verbose=0)
         losses.append(history.history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@each_wrapper
+def test_gradients_are_accumulated(name):
+    x, y = data()
+    model, net = wrapped(name)
+    sgd = keras.optimizers.SGD(0.5, gradient_accumulation_steps=2)
+    eager = keras.config.backend() == "tensorflow"
+    net.compile(sgd, crossentropy(), run_eagerly=eager, jit_compile=False)
+    start = model.get_weights()
+    for moves in (False, True):
+        net.train_on_batch(x, y)
+        if keras.config.backend() == "jax":
+            net.jax_state_sync()
+        for v, w in zip(model.get_weights(), start, strict=True):
+            assert np.isfinite(v).all() and (v != w).any() == moves
+
+
+EACH_ON_TWO = """
+from su_models import training
+from tests.training.test_wrapper import wrapped
+from tests.training.text_classifier import crossentropy, data
+
+x, y = data(8)
+for name in training.__all__:
+    with strategy.scope():
+        model, net = wrapped(name)
+        net.compile(keras.optimizers.SGD(0.5), crossentropy())
+    start = model.get_weights()
+    net.fit(x, y, batch_size=8, verbose=0)
+    for v, w in zip(model.get_weights(), start, strict=True):
+        assert np.isfinite(v).all() and (v != w).any(), name
+"""
+
+
+@pytest.mark.slow
+@needs_replicas
+def test_each_trains_on_two_replicas():
+    run_on_two_replicas(EACH_ON_TWO)
 
 
 # ---- what a step costs
