@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from su_models.ops.autodiff import gradient
-from su_models.ops.check_number import check_size
+from su_models.ops.check_number import check_not_negative, check_size
 from su_models.ops.compile import compiled
 from su_models.ops.is_real import is_real
 
@@ -77,16 +77,12 @@ def minimize_over_simplex(
             "`step_size` must be None or a number in (0, 1]. "
             f"Received: step_size={step_size!r}"
         )
-    if not is_real(tolerance) or tolerance < 0:
-        raise ValueError(
-            "`tolerance` must be a number >= 0. "
-            f"Received: tolerance={tolerance!r}"
-        )
+    tolerance = check_not_negative("tolerance", tolerance)
     max_steps = check_size("max_steps", max_steps)
     start = _checked(start)
     program = _program(fn, step_size is not None)
     eta = 0.0 if step_size is None else float(step_size)
-    p, gap = program(start, list(args), eta, float(tolerance), max_steps)
+    p, gap = program(start, list(args), eta, tolerance, max_steps)
     if _is_known(gap) and np.isnan(ops.convert_to_numpy(gap)).any():
         raise ValueError(
             "The derivatives of `fn` must not be NaN. Received: fn with NaN "

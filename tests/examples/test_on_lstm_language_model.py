@@ -151,6 +151,9 @@ def test_the_whole_on_made_text(tmp_path, monkeypatch, capsys):
     }
     monkeypatch.setattr(LM, "load", sets.get)
     monkeypatch.setattr(LM, "HELD_OUT", 10)
+    # seconds decide how much is read: enough for a slow machine too
+    longer = dataclasses.replace(LM.SMOKE, minutes=0.2)
+    monkeypatch.setattr(LM, "SMOKE", longer)
     monkeypatch.chdir(tmp_path)
     LM.main(["--smoke"])
     folder = tmp_path / "runs/smoke-on-lstm-language-model"
@@ -159,10 +162,7 @@ def test_the_whole_on_made_text(tmp_path, monkeypatch, capsys):
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     for name in "ON-LSTM", "LSTM":
         row = metrics[name]
-        # seconds decide how much is read, so a slow machine learns less
-        unigram = metrics["unigram_test_perplexity"]
-        limit = unigram if row["epochs"] >= 3 else 2 * unigram
-        assert 1 < row["test_perplexity"] < limit, row
+        assert 1 < row["test_perplexity"] < metrics["unigram_test_perplexity"]
         assert row["seconds"] >= 60 * LM.SMOKE.minutes
     assert metrics["F1, at most 10 words"]["sentences"] == 3
     shown = capsys.readouterr().out

@@ -4,10 +4,6 @@ The acceptance checks are those of FGM: its norm, no drift, ε = 0, and the two
 forms, with and without the plain loss, against NumPy.
 """
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -30,6 +26,7 @@ from tests.training.text_classifier import (
     reference,
     start,
 )
+from tests.training.two_replicas import needs_replicas, run_on_two_replicas
 
 BACKEND = keras.config.backend()
 
@@ -331,16 +328,11 @@ def test_interrupted_training_goes_on(tmp_path):
 
 
 MIRRORED = """
-import keras, numpy as np, tensorflow as tf
 from su_models.training import AdversarialTraining, GradientPenalty
 from tests.training.text_classifier import (
     classifier, crossentropy, data, reference, start
 )
 
-cpus = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], cpus
-)
 x, y = data(8)
 table, w, b = start()
 
@@ -353,7 +345,6 @@ parts = [attacked(x[:4], y[:4]), attacked(x[4:], y[4:])]
 expected = [
     v - 0.25 * (g + h) for v, g, h in zip(start(), *parts, strict=True)
 ]
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 def trained(kind, x, y, scope=None):
     with strategy.scope() if scope else tf.device("CPU:0"):
@@ -373,21 +364,13 @@ one, alone = trained(GradientPenalty, x[:4], y[:4])
 for v, e in zip(many, one, strict=True):
     np.testing.assert_allclose(v, e, atol=1e-5)
 np.testing.assert_allclose(loss, alone, rtol=1e-5)
-print("alike")
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute")
+@needs_replicas
 def test_each_replica_has_its_own_delta():
-    run = subprocess.run(
-        [sys.executable, "-c", MIRRORED],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "KERAS_BACKEND": BACKEND},
-    )
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == "alike\n"
+    run_on_two_replicas(MIRRORED)
 
 
 # ---- refusals
