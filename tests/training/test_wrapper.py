@@ -156,6 +156,36 @@ def test_a_loss_of_another_pass_begins_where_the_model_stands():
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+def test_masks_and_weights_count_once_in_each_pass():
+    """Keras on PyTorch multiplies the weights by the mask in place."""
+    x, y = integers(7, 4, 5), integers(3, 4, 5)
+    weights = 1.0 + normal(4, 5) ** 2
+    losses = []
+    for wrap in (lambda model: model, Again):
+        keras.utils.set_random_seed(3)
+        ids = keras.Input((5,), dtype="int32")
+        tags = layers.Embedding(7, 4, mask_zero=True)(ids)
+        net = wrap(keras.Model(ids, layers.Dense(3)(tags)))
+        net.compile(
+            keras.optimizers.SGD(0.1),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile=False,
+        )
+        history = net.fit(x, y, sample_weight=weights, epochs=2, verbose=0)
+        losses.append(history.history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_what_no_pass_changes_is_copied_but_once():
+    model = text_model()
+    model.layers[1].trainable = False
+    wrapper = Again(model)
+    fit(wrapper, jit=False)
+    table = model.layers[1].embeddings
+    copied = {id(v) for v, _ in wrapper._start().states}
+    assert copied and id(table) not in copied
+
+
 class OwnLoss(keras.Model):
     def compute_loss(self, *args, **kwargs):
         return ops.zeros(())
