@@ -211,11 +211,11 @@ def _centred_product(x, y, by_rows, by_all, diagonal):
     """
     sums = []
     for z in (x, y):
-        r = [
-            ops.sum(_kernel(z, *block, diagonal), axis=1)
-            for block in _blocks(z)
-        ]
-        r = ops.concatenate(r)
+        # the sums of the columns are those of the rows, and of one size: a
+        # small part kept of each block would hold the block's memory (malloc)
+        r = 0.0
+        for block in _blocks(z):
+            r = r + ops.sum(_kernel(z, *block, diagonal), axis=0)
         sums.append((r / by_rows, ops.sum(r) / by_all))
     total = 0.0
     for start, end in _blocks(x):
