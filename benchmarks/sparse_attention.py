@@ -11,12 +11,13 @@ gradients of q, k and v. In turn with, in the same run:
   `LocalSelfAttention`, both with their projections, of the same weights.
 * `SDPA`: PyTorch's `scaled_dot_product_attention` with the mask.
 * `flex_attention`: PyTorch's, compiled, with its block mask; forward only, it
-  has no CPU backward.
+  has no CPU backward. And the same with its inputs in its own layout.
 * `local-attention`: the package of that name, with and without
   `torch.compile`.
 
-All compute the same, to 1e-4 of the largest value, before anything is
-measured. Masks and block masks that a peer takes as an argument are made
+All begin with the same `(1, n, heads, dim)`, as projections give them: what
+PyTorch's peers need to lay heads before tokens is theirs, as it is ours. All
+compute the same, to 1e-4 of the largest value, before anything is measured. Masks and block masks that a peer takes as an argument are made
 beforehand and not timed. Memory: each in a process of its own, the peak of
 what is resident above the same process at rest, after a warm-up of 256 tokens
 (inputs belong to the rest; compilation at the measured length and the masks
@@ -73,6 +74,7 @@ LOCAL, ATROUS, SPARSE = (f"su_models, {p}" for p in ("local", "atrous", "both"))
 DENSE, SLIDING = "dense, mask", "Keras' sliding_window="
 OUR_LAYER = "LocalSelfAttention layer"
 SDPA, FLEX = "PyTorch SDPA, mask", "PyTorch flex_attention"
+LAID = "flex_attention, inputs laid for it"  # heads before tokens, beforehand
 PACKAGE, COMPILED = "local-attention", "local-attention, compiled"
 # the dense forms backward take 5 GB at 8k; four times that at 16k
 LONGEST = {
@@ -81,6 +83,7 @@ LONGEST = {
     (SLIDING, True): 4096,
     (SDPA, True): 8192,
     (FLEX, True): 0,
+    (LAID, True): 0,
     (COMPILED, True): 0,
 }
 
@@ -151,8 +154,8 @@ def inputs(n):
 def make(name, n, backward):
     """Returns a function without arguments that runs one peer at a length.
 
-    It returns NumPy arrays `(1, n, heads, dim)`: the context, or, backward,
-    the gradients of its weighted sum with respect to q, k, v.
+    It returns tensors `(1, n, heads, dim)`: the context, or, backward, the
+    gradients of its weighted sum with respect to q, k, v.
     """
     if name in (OUR_LAYER, SLIDING):
         return _layer(name, n, backward)
@@ -191,7 +194,7 @@ def _compiled(function, n, backward):
             loss = tf.reduce_sum(function(*x) * weight)
         return tape.gradient(loss, x)
 
-    return lambda: [y.numpy() for y in program(*x)]
+    return lambda: program(*x)
 
 
 def _layer(name, n, backward):
@@ -224,7 +227,7 @@ def _layer(name, n, backward):
             loss = tf.reduce_sum(call(x) * x[:, ::-1])
         return tape.gradient(loss, [x, *layer.trainable_variables])[:1]
 
-    return lambda: [y.numpy() for y in program(x)]
+    return lambda: program(x)
 
 
 def _theirs(name, n):
@@ -258,43 +261,45 @@ def _theirs(name, n):
     blocks = flex.create_block_mask(
         near, None, None, n, n, device="cpu", BLOCK_SIZE=64
     )
-    attend = torch.compile(flex.flex_attention, dynamic=False)
+    attend = torch.compile(flex.flex_attention, dynamic=False, fullgraph=True)
     return lambda *x: attend(*x, block_mask=blocks)
 
 
 def _pytorch(name, n, backward):
     made = functools.cache(lambda: _theirs(name, n))  # masks in the first call
-    x = [
-        torch.from_numpy(t)
-        .transpose(1, 2)
-        .contiguous()
-        .requires_grad_(backward)
-        for t in inputs(n)
-    ]
-    weight = x[0].detach().flip(2)
+    x = [torch.from_numpy(t).requires_grad_(backward) for t in inputs(n)]
+    weight = x[0].detach().flip(1)
+    laid = [heads_first(t.detach()) for t in x] if name == LAID else None
+
+    def attend():
+        given = laid or [heads_first(t) for t in x]
+        return made()(*given).transpose(1, 2)
 
     def run():
         if not backward:
             with torch.inference_mode():
-                return [made()(*x).transpose(1, 2).numpy()]
-        loss = (made()(*x) * weight).sum()
-        slopes = torch.autograd.grad(loss, x)
-        return [slope.transpose(1, 2).numpy() for slope in slopes]
+                return [attend()]
+        return torch.autograd.grad((attend() * weight).sum(), x)
 
     return run
+
+
+def heads_first(x):
+    """Returns `(1, heads, n, dim)`, laid so in memory."""
+    return x.transpose(1, 2).contiguous()
 
 
 def check(n):
     """Returns the largest difference of any two that shall be equal."""
     groups = [
-        [LOCAL, DENSE, SDPA, PACKAGE, COMPILED, FLEX],
+        [LOCAL, DENSE, SDPA, PACKAGE, COMPILED, FLEX, LAID],
         [OUR_LAYER, SLIDING],
     ]
     worst = 0.0
     for names in groups:
         for backward in False, True:
             first, *others = [
-                (name, make(name, n, backward)())
+                (name, [np.asarray(y) for y in make(name, n, backward)()])
                 for name in names
                 if n <= LONGEST.get((name, backward), n)
             ]
@@ -316,8 +321,8 @@ def check(n):
 
 def _times(title, backward, given):
     """Measures all peers at all lengths, and fits how they grow."""
-    names = [LOCAL, ATROUS, SPARSE, DENSE, SDPA, FLEX, PACKAGE, COMPILED]
-    names += [OUR_LAYER, SLIDING]
+    names = [LOCAL, ATROUS, SPARSE, DENSE, SDPA, FLEX, LAID, PACKAGE]
+    names += [COMPILED, OUR_LAYER, SLIDING]
     found = {}
     for n in given.lengths:
         start = time.perf_counter()
@@ -340,6 +345,7 @@ def _times(title, backward, given):
         show(f"{title}, {n} tokens, {given.rounds} rounds", found[n]["summary"])
         peers.clear()
         gc.collect()  # gigabytes, at the largest lengths
+        torch.compiler.reset()  # compiles a function for 8 sets of shapes
         took = time.perf_counter() - start
         print(f"{title}, {n} tokens: {took:.0f} s", file=sys.stderr)
     growth = {name: exponent(found, name) for name in names}
