@@ -17,11 +17,12 @@ gradients of q, k and v. In turn with, in the same run:
 
 All begin with the same `(1, n, heads, dim)`, as projections give them: what
 PyTorch's peers need to lay heads before tokens is theirs, as it is ours. All
-compute the same, to 1e-4 of the largest value, before anything is measured. Masks and block masks that a peer takes as an argument are made
-beforehand and not timed. Memory: each in a process of its own, the peak of
-what is resident above the same process at rest, after a warm-up of 256 tokens
-(inputs belong to the rest; compilation at the measured length and the masks
-belong to the peak). It reads /proc, so it needs Linux.
+compute the same, to 1e-4 of the largest value, before anything is measured.
+Masks and block masks that a peer takes as an argument are made beforehand and
+not timed. Memory: each in a process of its own, the peak of what is resident
+above the same process at rest, after a warm-up of 256 tokens (inputs belong to
+the rest; compilation at the measured length and the masks belong to the peak).
+It reads /proc, so it needs Linux.
 
     KERAS_BACKEND=tensorflow python benchmarks/sparse_attention.py
 
