@@ -23,10 +23,11 @@ QUIET := tools/quiet.sh
 extras = test $(filter-out tensorflow,$(1))
 
 # $(call pytest,BACKENDS,MARKERS): every backend runs, then the worst counts
+# OMP_NUM_THREADS: workers share the cores, and PyTorch's threads wait by spinning
 define pytest
 @status=0; for backend in $(1); do \
     echo "== pytest -m '$(2)' on $$backend"; \
-    KERAS_BACKEND=$$backend $(QUIET) $(PY) -m pytest -q -m "$(2)" \
+    OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend $(QUIET) $(PY) -m pytest -q -m "$(2)" \
         -n auto --maxprocesses 4 --dist worksteal $(PYTEST) \
         || status=1; \
 done; exit $$status
