@@ -6,6 +6,8 @@ from keras import ops
 from su_models.ops.check_shape import check_shape
 from su_models.ops.is_integer import is_integer
 from su_models.ops.is_real import is_real
+from su_models.ops.on_lstm import level_softmax, master_gates, on_lstm
+from su_models.ops.time_loop import has_time_loop
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -205,19 +207,9 @@ class ONLSTMCell(keras.layers.Layer):
         """Returns f̃ and ĩ, `(b, units)` each."""
         # bfloat16 has 8 bits: sums of a softmax would miss 1 by a percent
         z = ops.cast(ops.reshape(z, (-1, 2, self.levels)), "float32")
-        p = _softmax(z)
-        sums = ops.cumsum(p, axis=-1)
-        master_f, master_i = sums[:, 0], 1.0 - sums[:, 1]
-        if self.master_input == "su":
-            master_i = master_i + p[:, 1]
-        return (self._repeat(x) for x in (master_f, master_i))
-
-    def _repeat(self, x):
-        """Gives each level's value to its neurons: (b, levels), (b, units)."""
-        # not ops.repeat, whose gradient TensorFlow's XLA does not compile
-        ones = ops.ones((1, 1, self.units // self.levels), self.compute_dtype)
-        x = ops.expand_dims(ops.cast(x, self.compute_dtype), -1) * ones
-        return ops.reshape(x, (-1, self.units))
+        return master_gates(
+            level_softmax(z), self.units, self.master_input, self.compute_dtype
+        )
 
     def get_initial_state(self, batch_size=None):
         """Returns the states before the first step: zeros."""
@@ -276,9 +268,13 @@ class ONLSTM(keras.layers.RNN):
     `return_distances=True` returns 1 - mean(f̃), the sequence of Eq. (15), at
     least 0 and less than 1; `su_models.text.induce_tree` makes a tree of it.
 
-    Inputs at least as wide as the outputs are projected all at once, before
-    the loop. Masked steps change nothing: states are carried over them,
-    distances are 0.
+    Masked steps change nothing: states are carried over them, distances are
+    0.
+
+    On TensorFlow and JAX, with the activations that are default, training
+    goes back through time by derivatives written out, `ops.on_lstm`: faster
+    than the backend's own, and of any order, but with `training=True` JAX
+    has no forward mode (`jax.jvp`) through the layer.
 
     Differs: the author's code drops connections of both kernels at one rate,
     the paper's those of the recurrent kernel; here each has a rate. Masks
@@ -432,40 +428,76 @@ class ONLSTM(keras.layers.RNN):
         if self.stateful:
             # PyTorch: the states change in place before gradients are taken
             initial_state = [ops.copy(state) for state in initial_state]
-        kernel, recurrent_kernel = (
+        kernel, recurrent_kernel = kernels = [
             self._drop(weight, rate, training)
             for weight, rate in (
                 (self.cell.kernel, self.dropconnect),
                 (self.cell.recurrent_kernel, self.recurrent_dropconnect),
             )
-        )
-        x, in_loop = sequences, kernel
-        if x.shape[-1] >= self.cell.units:
-            # narrower ones are projected sooner than the result is read
-            x, in_loop = self.cell.project(x, kernel), None
-        loop = keras.layers.RNN(
-            _Step(self.cell, in_loop, recurrent_kernel),
-            return_sequences=self.return_sequences or self.return_distances,
-            go_backwards=self.go_backwards,
-            zero_output_for_mask=self.zero_output_for_mask
-            and not self.return_distances,
-            name="loop",
-        )
-        last, outputs, states = loop.inner_loop(x, initial_state, mask)
+        ]
+        zero = mask is not None and self.zero_output_for_mask
+        given = sequences, initial_state, mask, kernels
+        if self._has_own_loop():
+            last, outputs, states = self._own_loop(*given, training)
+        else:
+            every = self.return_sequences or self.return_distances or zero
+            last, outputs, states = self._keras_loop(*given, every)
         if self.return_distances:
             before = _shift(outputs, initial_state[0], mask)
             columns = self.cell.master_forget_columns
             logits = self.cell.project(sequences, kernel, columns)
             logits += ops.matmul(before, recurrent_kernel[:, columns])
             self._distances = _distances(logits, mask)
-            if mask is not None and self.zero_output_for_mask:
-                outputs = ops.where(ops.expand_dims(mask, -1), outputs, 0.0)
-                last = outputs[:, -1]
+        if zero:
+            real = ops.flip(mask, axis=1) if self.go_backwards else mask
+            outputs = ops.where(ops.expand_dims(real, -1), outputs, 0.0)
+            last = outputs[:, -1]
         return last, outputs, states
+
+    def _has_own_loop(self):
+        return (
+            has_time_loop()
+            and self.cell.activation is keras.activations.tanh
+            and self.cell.recurrent_activation is keras.activations.sigmoid
+        )
+
+    def _own_loop(self, sequences, initial_state, mask, kernels, training):
+        """Returns the last output, all outputs, the states after the loop."""
+        dtype = self.compute_dtype
+        bias = self.cell.bias
+        outputs, *states = on_lstm(
+            ops.cast(_swap(sequences), dtype),
+            [ops.cast(state, dtype) for state in initial_state],
+            kernels,
+            None if bias is None else ops.copy(bias),
+            self.cell.levels,
+            self.cell.master_input,
+            None if mask is None else ops.transpose(mask),
+            self.go_backwards,
+            training,
+        )
+        if self.go_backwards:
+            outputs = ops.flip(outputs, axis=0)
+        return states[0], _swap(outputs), states
+
+    def _keras_loop(self, sequences, initial_state, mask, kernels, every):
+        """The same for any activation; the last output only, not `every`."""
+        in_loop, recurrent_kernel = kernels
+        if sequences.shape[-1] >= self.cell.units:
+            # narrower ones are projected sooner than the result is read
+            sequences = self.cell.project(sequences, in_loop)
+            in_loop = None
+        loop = keras.layers.RNN(
+            _Step(self.cell, in_loop, recurrent_kernel),
+            return_sequences=every,
+            go_backwards=self.go_backwards,
+            name="loop",
+        )
+        return loop.inner_loop(sequences, initial_state, mask)
 
     def _drop(self, weight, rate, training):
         """Returns a weight as it is used in this call."""
-        weight = ops.convert_to_tensor(weight)
+        weight = ops.copy(weight)  # a tensor: TensorFlow's are variables
         if not training or not rate:
             return weight
         return keras.random.dropout(weight, rate, seed=self.seed_generator)
@@ -531,6 +563,11 @@ class _Step:
     __call__ = call
 
 
+def _swap(x):
+    """Swaps batch and time."""
+    return ops.transpose(x, (1, 0, 2))
+
+
 def _shift(outputs, first, mask):
     """Returns the output before each step; `first` before the first."""
     first = ops.expand_dims(first, 1)
@@ -543,15 +580,10 @@ def _shift(outputs, first, mask):
     return ops.where(ops.expand_dims(begun, -1), before, first)
 
 
-def _softmax(z):
-    """Keras' own, which warns of an axis of size 1: there is one level."""
-    return ops.softmax(z) if z.shape[-1] > 1 else ops.ones_like(z)
-
-
 def _distances(logits, mask):
     """Returns 1 - mean(f̃) as Σ_k (k - 1) p_f(k) / n, by Eq. (14)."""
     n = logits.shape[-1]
-    p = _softmax(ops.cast(logits, "float32"))
+    p = level_softmax(ops.cast(logits, "float32"))
     distances = ops.sum(p * ops.arange(n, dtype="float32"), axis=-1) / n
     return distances if mask is None else ops.where(mask, distances, 0.0)
 

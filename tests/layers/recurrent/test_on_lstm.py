@@ -6,6 +6,9 @@ import pytest
 from keras import ops
 
 from su_models.layers import ONLSTM, ONLSTMCell
+from su_models.ops import compiled, value_and_variable_gradient
+from su_models.ops.time_loop import has_time_loop
+from su_models.training import GradientPenalty
 from tests.contract import normal, to_numpy
 
 UNITS, LEVELS, WIDTH = 6, 3, 5
@@ -442,6 +445,109 @@ def test_no_connection_is_dropped_outside_training():
         to_numpy(layer(x, training=False)[0]) for layer in (plain, dropping)
     )
     np.testing.assert_array_equal(a, b)
+
+
+# ---- the loop with a gradient of its own, beside Keras' loop
+
+needs_own_loop = pytest.mark.skipif(
+    not has_time_loop(), reason="PyTorch has Keras' loop only"
+)
+
+
+def with_both_loops(monkeypatch, fn):
+    """Returns what `fn` returns with our loop, and what with Keras'."""
+    assert ONLSTM(UNITS, LEVELS)._has_own_loop()
+    ours = fn()
+    with monkeypatch.context() as patch:
+        patch.setattr(ONLSTM, "_has_own_loop", lambda self: False)
+        return ours, fn()
+
+
+@needs_own_loop
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"return_distances": True},
+        {
+            "return_distances": True,
+            "zero_output_for_mask": True,
+            "dropconnect": 0.3,
+            "recurrent_dropconnect": 0.3,
+            "seed": 3,
+        },
+        {"go_backwards": True, "zero_output_for_mask": True},
+        {"return_sequences": False, "use_bias": False, "go_backwards": True},
+    ],
+)
+def test_everything_learns_the_same_from_both_loops(monkeypatch, options):
+    layer, _ = built(**options)
+    given = normal(2, 7, WIDTH), normal(2, UNITS), normal(2, UNITS)[::-1]
+    given = [keras.Variable(x) for x in given]
+    # real from the first step that is read: before it Keras' outputs differ
+    mask = np.array([[1, 0, 1, 0, 1, 1, 1], [1, 1, 1, 1, 0, 0, 1]], bool)
+    variables = [*given, *layer.trainable_variables]
+    state = to_numpy(layer.seed_generator.state).astype("uint32")
+
+    def loss():
+        x, *states = (ops.convert_to_tensor(v) for v in given)
+        results = layer(x, initial_state=states, mask=mask, training=True)
+        return sum(ops.sum(y * normal(*y.shape)) for y in results)
+
+    def learn():
+        layer.seed_generator.state.assign(state)
+        learning = compiled(
+            lambda: value_and_variable_gradient(loss, variables),
+            variables=[*variables, *layer.non_trainable_variables],
+        )
+        value, gradients = learning()
+        return [to_numpy(x) for x in (value, *gradients)]
+
+    for ours, theirs in zip(*with_both_loops(monkeypatch, learn), strict=True):
+        size = np.abs(theirs).max()
+        assert size > 0.1
+        np.testing.assert_allclose(ours, theirs, atol=1e-5 * max(size, 1))
+
+
+@pytest.mark.slow
+@needs_own_loop
+def test_a_gradient_penalty_learns_the_same_from_both_loops(monkeypatch):
+    ids = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, WIDTH, mask_zero=True)(ids)
+    x = ONLSTM(UNITS, LEVELS)(x)
+    model = keras.Model(ids, keras.layers.Dense(1)(x))
+    start = [normal(*w.shape) for w in model.get_weights()]
+    x = np.array([[3, 4, 5, 6], [2, 1, 0, 0]], "int32")
+
+    def learn():
+        model.set_weights(start)
+        wrapper = GradientPenalty(model, epsilon=5.0)
+        wrapper.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=True)
+        wrapper.fit(x, np.ones((2, 1)), verbose=0)
+        return [*model.get_weights()]
+
+    ours, theirs = with_both_loops(monkeypatch, learn)
+    for a, b, w in zip(ours, theirs, start, strict=True):
+        assert np.abs(b - w).max() > 1e-3
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "names", [("sigmoid", "sigmoid"), ("tanh", "hard_sigmoid")]
+)
+def test_other_activations_take_the_loop_of_keras(names):
+    activation, recurrent_activation = names
+    options = {
+        "activation": activation,
+        "recurrent_activation": recurrent_activation,
+    }
+    layer, weights = built(**options)
+    assert not layer._has_own_loop()
+    rnn = keras.layers.RNN(ONLSTMCell(UNITS, LEVELS, **options))
+    rnn.build((None, None, WIDTH))
+    rnn.set_weights(weights)
+    x = normal(2, 7, WIDTH)
+    got = to_numpy(layer(x)[0])[:, -1]
+    np.testing.assert_allclose(got, to_numpy(rnn(x)), atol=1e-6)
 
 
 # ---- low precision, XLA
