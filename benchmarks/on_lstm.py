@@ -54,6 +54,7 @@ BACKEND = keras.config.backend()
 SIZES = {
     "small": (20, 35, 200, 200, 20),
     "long": (32, 96, 128, 256, 16),
+    "narrow": (16, 64, 64, 64, 8),
     "paper": (20, 70, 400, 1150, 115),
 }
 SMOKE_SIZE = (3, 5, 4, 6, 3)
@@ -81,7 +82,7 @@ def _arguments(words):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument(
-        "--sizes", nargs="+", choices=SIZES, default=["small", "long"]
+        "--sizes", nargs="+", choices=SIZES, default=["small", "long", "narrow"]
     )
     parser.add_argument(
         "--threads", type=int, default=torch.get_num_threads(), help="PyTorch's"
