@@ -23,7 +23,8 @@ QUIET := tools/quiet.sh
 extras = test $(filter-out tensorflow,$(1))
 
 # $(call pytest,BACKENDS,MARKERS): every backend runs, then the worst counts
-# OMP_NUM_THREADS: workers share the cores, and PyTorch's threads wait by spinning
+# One OpenMP thread: workers share the cores, and PyTorch's threads wait by
+# spinning
 define pytest
 @status=0; for backend in $(1); do \
     echo "== pytest -m '$(2)' on $$backend"; \

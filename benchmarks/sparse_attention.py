@@ -15,9 +15,9 @@ gradients of q, k and v. In turn with, in the same run:
 * `local-attention`: the package of that name, with and without
   `torch.compile`.
 
-All begin with the same `(1, n, heads, dim)`, as projections give them: what
-PyTorch's peers need to lay heads before tokens is theirs, as it is ours. All
-compute the same, to 1e-4 of the largest value, before anything is measured.
+All begin with the same `(1, n, heads, dim)`, as projections give them: to lay
+heads before tokens is part of the time, PyTorch's as ours. All compute the
+same, to 1e-4 of the largest value, before anything is measured.
 Masks and block masks that a peer takes as an argument are made beforehand and
 not timed. Memory: each in a process of its own, the peak of what is resident
 above the same process at rest, after a warm-up of 256 tokens (inputs belong to
@@ -346,7 +346,7 @@ def _times(title, backward, given):
         show(f"{title}, {n} tokens, {given.rounds} rounds", found[n]["summary"])
         peers.clear()
         gc.collect()  # gigabytes, at the largest lengths
-        torch.compiler.reset()  # compiles a function for 8 sets of shapes
+        torch.compiler.reset()  # it compiles a function 8 times at most
         took = time.perf_counter() - start
         print(f"{title}, {n} tokens: {took:.0f} s", file=sys.stderr)
     growth = {name: exponent(found, name) for name in names}

@@ -206,8 +206,7 @@ x = np.random.default_rng(0).normal(size=(20_000, 10)).astype("float32")
 y = x[:, :3] ** 2
 hsic(x[:50], y[:50])  # the backend has started
 idle = peak()
-# a median of many distances, and none
-value = float(hsic(x, y, sigma=(None, 1.0), estimator="unbiased"))
+value = float(hsic(x, y, estimator="unbiased"))
 print(value, idle, peak())
 """
 

@@ -51,20 +51,15 @@ def mask_of(name):
 
 
 def own(
-    x,
-    h,
-    c,
-    kernel,
-    recurrent_kernel,
-    bias,
-    *,
+    *tensors,
+    training=True,
     levels=LEVELS,
     master_input="su",
     mask=None,
     reverse=False,
-    training=True,
 ):
     """Outputs (batch first), last output, last memory."""
+    x, h, c, kernel, recurrent_kernel, bias = tensors
     outputs, h, c = on_lstm(
         ops.transpose(x, (1, 0, 2)),
         [h, c],
@@ -79,20 +74,9 @@ def own(
     return ops.transpose(outputs, (1, 0, 2)), h, c
 
 
-def plain(
-    x,
-    h,
-    c,
-    kernel,
-    recurrent_kernel,
-    bias,
-    *,
-    levels=LEVELS,
-    master_input="su",
-    mask=None,
-    reverse=False,
-):
+def plain(*tensors, levels=LEVELS, master_input="su", mask=None, reverse=False):
     """The same by Keras' loop, whose gradients are the backend's."""
+    x, h, c, kernel, recurrent_kernel, bias = tensors
     cell = ONLSTMCell(UNITS, levels, master_input)
 
     class Step:

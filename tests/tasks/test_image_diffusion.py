@@ -107,7 +107,7 @@ def recorded(self, *args, initial_epoch, **kwargs):
     return fit(self, *args, initial_epoch=initial_epoch, **kwargs)
 keras.Model.fit = recorded
 config = ImageDiffusion(
-    steps=200, steps_per_epoch=20, batch_size=16, blocks=1
+    steps=600, steps_per_epoch=20, batch_size=16, blocks=1
 )
 config.train(sys.argv[1], progress=False)
 """

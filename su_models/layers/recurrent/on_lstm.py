@@ -272,9 +272,9 @@ class ONLSTM(keras.layers.RNN):
     0.
 
     On TensorFlow and JAX, with the activations that are default, training
-    goes back through time by derivatives written out, `ops.on_lstm`: faster
-    than the backend's own, and of any order, but with `training=True` JAX
-    has no forward mode (`jax.jvp`) through the layer.
+    goes back through time by derivatives written out: faster than the
+    backend's own, and of any order, but with `training=True` JAX has no
+    forward mode (`jax.jvp`) through the layer.
 
     Differs: the author's code drops connections of both kernels at one rate,
     the paper's those of the recurrent kernel; here each has a rate. Masks
@@ -481,7 +481,7 @@ class ONLSTM(keras.layers.RNN):
         return states[0], _swap(outputs), states
 
     def _keras_loop(self, sequences, initial_state, mask, kernels, every):
-        """The same for any activation; the last output only, not `every`."""
+        """The same for any activation; all outputs only with `every`."""
         in_loop, recurrent_kernel = kernels
         if sequences.shape[-1] >= self.cell.units:
             # narrower ones are projected sooner than the result is read
@@ -497,7 +497,9 @@ class ONLSTM(keras.layers.RNN):
 
     def _drop(self, weight, rate, training):
         """Returns a weight as it is used in this call."""
-        weight = ops.copy(weight)  # a tensor: TensorFlow's are variables
+        # not convert_to_tensor, which on TensorFlow gives the variable, and a
+        # gradient of one's own is for tensors
+        weight = ops.copy(weight)
         if not training or not rate:
             return weight
         return keras.random.dropout(weight, rate, seed=self.seed_generator)
