@@ -43,8 +43,8 @@ from sklearn.svm import SVC
 
 from su_models.data import load
 from su_models.export import export_saved_model
-from su_models.tasks.files import replacing
 from su_models.tasks.image_diffusion import RUNS, draw_training, history
+from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/ddpm-digits")
 CONFIG = RUNS["ddpm-digits"]  # `su-models train ddpm-digits` trains the same

@@ -29,13 +29,13 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from su_models.data import load
-from su_models.tasks.files import replacing
 from su_models.tasks.image_diffusion import (
     RUNS,
     draw_training,
     history,
     scaled,
 )
+from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/ddpm-mnist")
 CONFIG = RUNS["ddpm-mnist"]  # `su-models train ddpm-mnist` trains the same

@@ -52,7 +52,8 @@ import matplotlib
 import numpy as np
 from keras import ops
 
-from su_models.ops import compiled, gradient, minimize_over_simplex
+from su_models.backend import compiled, gradient
+from su_models.ops import minimize_over_simplex
 from su_models.sampling import Langevin, WassersteinFlow
 
 FOLDER = pathlib.Path("runs/gradient-flow")

@@ -45,6 +45,7 @@ import keras
 import matplotlib
 import numpy as np
 
+from su_models.backend import has_xla
 from su_models.data import load
 from su_models.layers import (
     AtrousSelfAttention,
@@ -52,8 +53,7 @@ from su_models.layers import (
     MultiHeadAttention,
     SparseSelfAttention,
 )
-from su_models.ops import has_xla
-from su_models.tasks.files import replacing
+from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/long-text-sparse-attention")
 KINDS = "dense", "local", "atrous", "sparse"

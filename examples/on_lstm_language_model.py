@@ -61,12 +61,12 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from su_models.backend import has_xla
 from su_models.data import load
 from su_models.layers import ONLSTM
-from su_models.ops import has_xla
 from su_models.tasks.backup import Backup
-from su_models.tasks.files import replacing
 from su_models.text import induce_tree
+from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/on-lstm-language-model")
 SEED = 0

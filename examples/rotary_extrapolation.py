@@ -57,6 +57,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from su_models.backend import has_xla
 from su_models.export import export_saved_model
 from su_models.layers import (
     LocalSelfAttention,
@@ -65,8 +66,7 @@ from su_models.layers import (
     RelativePositionBias,
     SinusoidalPositionEmbedding,
 )
-from su_models.ops import has_xla
-from su_models.tasks.files import replacing
+from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/rotary-extrapolation")
 TRAINED, READ = 128, 512  # characters

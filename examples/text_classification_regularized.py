@@ -74,16 +74,16 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from su_models.backend import has_xla
 from su_models.data import load
-from su_models.ops import has_xla
 from su_models.optimizers import LazyOptimizer, Lookahead
-from su_models.tasks.files import replacing
 from su_models.training import (
     AdversarialTraining,
     Flooding,
     GradientPenalty,
     VirtualAdversarialTraining,
 )
+from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/text-classification-regularized")
 SEEDS = range(5)

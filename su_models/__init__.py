@@ -10,6 +10,7 @@ import sys
 # the command imports its rooms itself: `su-models --help` answers at once
 if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "su-models":
     # one line a room: each import registers the room's classes
+    from su_models import backend as backend
     from su_models import data as data
     from su_models import export as export
     from su_models import layers as layers
@@ -22,5 +23,6 @@ if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "su-models":
     from su_models import tasks as tasks
     from su_models import text as text
     from su_models import training as training
+    from su_models import utils as utils
 
 __version__ = "0.1.0"

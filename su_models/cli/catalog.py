@@ -12,6 +12,8 @@ import inspect
 import pathlib
 import re
 
+from su_models.utils.nearest import edit_distance, nearest
+
 PACKAGE = pathlib.Path(__file__).parent.parent
 ARTICLE = "https://kexue.fm/archives/"
 CITE = re.compile(rf"{re.escape(ARTICLE)}(\d+)\S*\s*(?:《([^》]+)》)?")
@@ -117,34 +119,6 @@ def find(query):
         return by_paper or by_name
     guess = nearest(name, [entry.name for entry in known])
     raise Unknown(f"unknown name `{query}`.{_did_you_mean(guess)}")
-
-
-def nearest(word, words):
-    """Returns the word at the smallest edit distance, None of none."""
-    folded = word.casefold()
-    return min(
-        words,
-        key=lambda other: edit_distance(folded, other.casefold()),
-        default=None,
-    )
-
-
-def edit_distance(a, b):
-    """Returns how many insertions, deletions, replacements turn a into b.
-
-    Example:
-
-    >>> from su_models.cli.catalog import edit_distance
-    >>> edit_distance("Lokahed", "Lookahead")
-    2
-    """
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        above, row = row, [i]
-        for j, y in enumerate(b, 1):
-            change = above[j - 1] + (x != y)
-            row.append(min(change, above[j] + 1, row[j - 1] + 1))
-    return row[-1]
 
 
 def signature(entry):

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from su_models.cli.catalog import Unknown, nearest
+from su_models.cli.catalog import Unknown
 from su_models.cli.startup import load_library
+from su_models.utils.nearest import nearest
 
 TRAIN_EXAMPLES = """Examples:
 
@@ -102,9 +103,9 @@ def sample(
     load_library()
     import numpy as np
 
-    from su_models.ops import image_grid
     from su_models.tasks import image_diffusion
-    from su_models.tasks.files import replacing
+    from su_models.utils.files import replacing
+    from su_models.utils.picture import image_grid
 
     config = image_diffusion.read_config(run)
     network = image_diffusion.load_network(run)

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from su_models.cli import catalog, diffusion
 from su_models.cli.startup import without_startup_lines
+from su_models.utils.nearest import nearest
 
 EXAMPLES = """Examples:
 
@@ -134,7 +135,7 @@ def list_names(
     `from su_models.layers import Name`.
     """
     if room is not None and room not in catalog.rooms():
-        guess = catalog.nearest(room, catalog.rooms())
+        guess = nearest(room, catalog.rooms())
         raise catalog.Unknown(f"unknown room `{room}`. Did you mean {guess}?")
     chosen = [e for e in catalog.entries() if room in (None, e.room)]
     if as_json:

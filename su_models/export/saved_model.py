@@ -8,8 +8,8 @@ import tempfile
 
 import keras
 
-from su_models.ops.backend import require_backend, runs_on
-from su_models.ops.compile import compiled
+from su_models.backend.compile import compiled
+from su_models.backend.selection import require_backend, runs_on
 
 # attributes that the loaded artifact has beside its endpoints
 _TAKEN = {

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from su_models.ops.class_probability import (
+from su_models.losses.class_probability import (
     class_log_probabilities,
     take_class,
 )

@@ -5,8 +5,8 @@ import numbers
 import keras
 from keras import ops
 
-from su_models.ops.backend import runs_on
-from su_models.ops.class_probability import (
+from su_models.backend.selection import runs_on
+from su_models.losses.class_probability import (
     class_log_probabilities,
     take_class,
 )

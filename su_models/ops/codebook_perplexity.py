@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from su_models.ops.is_integer import is_integer
+from su_models.utils.checks import is_integer
 
 
 def codebook_perplexity(indices, codebook_size):

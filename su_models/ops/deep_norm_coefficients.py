@@ -1,6 +1,6 @@
 """How DeepNorm weighs residuals and scales initial weights with depth."""
 
-from su_models.ops.is_integer import is_integer
+from su_models.utils.checks import is_integer
 
 # rule: (p, q) with α = (2N)^p and β = (2N)^-q
 _AUTHOR = {

@@ -4,7 +4,7 @@ import numbers
 
 from keras import ops
 
-from su_models.ops.backend import runs_on
+from su_models.backend.histogram import histogram
 
 _BLOCK = 2**22  # entries of a kernel matrix that are computed at a time
 _SORTED = 2048  # samples up to which all distances are sorted
@@ -273,7 +273,7 @@ def _select(x, rank):
         for block in blocks:
             bins = ops.floor((_squares(x, *block) - low) / width)
             bins = ops.cast(ops.clip(bins, -1, _BINS), "int32") + 1
-            counts = counts + _histogram(ops.reshape(bins, (-1,)), _BINS + 2)
+            counts = counts + histogram(ops.reshape(bins, (-1,)), _BINS + 2)
         below = ops.cumsum(counts)
         index = ops.sum(ops.cast(below <= rank, "int32"))
         index = ops.clip(index, 1, _BINS)  # of the bins, the first is 1
@@ -282,16 +282,3 @@ def _select(x, rank):
             low + ops.cast(index, x.dtype) * width,
         )
     return (low + high) / 2
-
-
-def _histogram(bins, count):
-    """How many entries are 0, ..., count - 1."""
-    traced = runs_on("jax")
-    if runs_on("tensorflow"):
-        import tensorflow as tf
-
-        traced = not tf.executing_eagerly()
-    if traced:  # there bincount has no known length
-        ones = ops.ones_like(bins)
-        return ops.segment_sum(ones, bins, num_segments=count)
-    return ops.cast(ops.bincount(bins, minlength=count), "int32")

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.ops.autodiff import gradient
-from su_models.ops.check_number import check_not_negative, check_size
-from su_models.ops.compile import compiled
-from su_models.ops.is_real import is_real
+from su_models.backend.autodiff import gradient
+from su_models.backend.compile import compiled
+from su_models.backend.tracing import is_known
+from su_models.utils.checks import check_not_negative, check_size, is_real
 
 
 def minimize_over_simplex(
@@ -83,7 +83,7 @@ def minimize_over_simplex(
     program = _program(fn, step_size is not None)
     eta = 0.0 if step_size is None else float(step_size)
     p, gap = program(start, list(args), eta, tolerance, max_steps)
-    if _is_known(gap) and np.isnan(ops.convert_to_numpy(gap)).any():
+    if is_known(gap) and np.isnan(ops.convert_to_numpy(gap)).any():
         raise ValueError(
             "The derivatives of `fn` must not be NaN. Received: fn with NaN "
             "derivatives"
@@ -149,7 +149,7 @@ def _checked(start):
         raise ValueError(
             f"`start` must have a known last axis. Received: shape={shape}"
         )
-    if _is_known(start):
+    if is_known(start):
         p = ops.convert_to_numpy(start)
         sums = p.sum(axis=-1)
         if not ((p >= 0).all() and np.allclose(sums, 1, atol=1e-4)):
@@ -158,14 +158,3 @@ def _checked(start):
                 f"Received: min={p.min()}, sums={sums}"
             )
     return start
-
-
-def _is_known(x):
-    """Whether `x` has a value: it is not being traced."""
-    if keras.backend.backend() == "tensorflow":
-        return hasattr(x, "numpy")
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return not isinstance(x, jax.core.Tracer)
-    return True

@@ -6,8 +6,8 @@ import math
 import numpy as np
 from keras import ops
 
-from su_models.ops.is_integer import is_integer
 from su_models.ops.smooth import check_sharpness, to_float32
+from su_models.utils.checks import is_integer
 
 # halvings of an interval until float32 holds no middle
 _BISECTIONS = 48

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.ops.is_integer import is_integer
+from su_models.utils.checks import is_integer
 
 _FAR = -1e30  # added to scores: below every real one, and no infinity
 _LEAST = -1e29  # so that a row with nothing to attend to has weights 0

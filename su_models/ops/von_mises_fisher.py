@@ -13,8 +13,7 @@ import math
 
 import numpy as np
 
-from su_models.ops.is_integer import is_integer
-from su_models.ops.is_real import is_real
+from su_models.utils.checks import is_integer, is_real
 
 # float32 normal numbers of all backends lie within ±6
 REACH = 7.0

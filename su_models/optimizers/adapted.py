@@ -5,7 +5,7 @@ import re
 
 import keras
 
-from su_models.ops.sparse_rows import RowView
+from su_models.backend.sparse_rows import RowView
 
 
 def _adapted(optimizer, mixin, **attributes):

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from su_models.ops.sparse_rows import RowView, choose_rows, sum_rows
+from su_models.backend.sparse_rows import RowView, choose_rows, sum_rows
 from su_models.optimizers.adapted import _adapted, _copied
 from su_models.optimizers.summed_gradients import SummedGradients, _Summed
 

@@ -6,9 +6,9 @@ import re
 import keras
 from keras import ops
 
-from su_models.ops.is_real import is_real
 from su_models.optimizers.adapted import _adapted, _copied, _matching
 from su_models.optimizers.wrapper import _OptimizerWrapper
+from su_models.utils.checks import is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")

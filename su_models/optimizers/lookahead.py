@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from su_models.ops.assign_if import assign_if
+from su_models.backend.assign_if import assign_if
 from su_models.optimizers.wrapper import _OptimizerWrapper
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from su_models.ops.sparse_rows import map_values, sum_rows
+from su_models.backend.sparse_rows import map_values, sum_rows
 from su_models.optimizers.adapted import _adapted
 from su_models.optimizers.wrapper import _OptimizerWrapper
 

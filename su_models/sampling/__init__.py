@@ -1,9 +1,9 @@
 """From noise to data: schedules and samplers, each loop one program."""
 
+from su_models.ops.noise_schedule import NoiseSchedule
 from su_models.sampling.ddim import DDIM
 from su_models.sampling.ddpm import DDPM
 from su_models.sampling.langevin import Langevin
-from su_models.sampling.noise_schedule import NoiseSchedule
 from su_models.sampling.wasserstein_flow import WassersteinFlow
 
 __all__ = [

@@ -4,8 +4,8 @@ import numbers
 
 import numpy as np
 
-from su_models.ops.is_integer import is_integer
 from su_models.sampling.sampler import Sampler
+from su_models.utils.checks import is_integer
 
 
 class DDIM(Sampler):

@@ -3,9 +3,8 @@
 import numpy as np
 
 from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
-from su_models.ops.is_integer import is_integer
-from su_models.ops.is_real import is_real
 from su_models.sampling.sampler import Sampler
+from su_models.utils.checks import is_integer, is_real
 
 
 class Langevin(Sampler):

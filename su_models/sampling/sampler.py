@@ -4,12 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.compile import compiled
+from su_models.backend.random import normal, seed_words
+from su_models.backend.sequential_map import sequential_map
 from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
-from su_models.ops.compile import compiled
-from su_models.ops.is_integer import is_integer
-from su_models.ops.random import normal, seed_words
-from su_models.ops.sequential_map import sequential_map
-from su_models.ops.split_model import split_model
+from su_models.utils.checks import is_integer
+from su_models.utils.split_model import split_model
 
 
 class Sampler:

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from su_models.ops.autodiff import gradient
+from su_models.backend.autodiff import gradient
 from su_models.sampling.langevin import Langevin
 
 

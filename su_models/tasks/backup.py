@@ -7,7 +7,7 @@ import h5py
 import keras
 import numpy as np
 
-from su_models.tasks.files import replacing
+from su_models.utils.files import replacing
 
 STATES = "random_states"
 

@@ -12,17 +12,17 @@ from keras import ops
 from matplotlib import image as image_files
 from matplotlib.figure import Figure
 
+from su_models.backend.compile import has_xla
 from su_models.data.registry import REGISTRY, load, names
 from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
-from su_models.ops.compile import has_xla
-from su_models.ops.picture import image_grid
+from su_models.ops.noise_schedule import NoiseSchedule
 from su_models.optimizers.lookahead import Lookahead
 from su_models.sampling.ddim import DDIM
-from su_models.sampling.noise_schedule import NoiseSchedule
 from su_models.tasks.backup import Backup
-from su_models.tasks.files import replacing
 from su_models.tasks.minibatches import Minibatches
 from su_models.tasks.progress import TrainingBar
+from su_models.utils.files import replacing
+from su_models.utils.picture import image_grid
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_number import (
-    check_bool,
+from su_models.training.perturbation import _Outputs, _Weights
+from su_models.training.wrapper import _TrainingWrapper
+from su_models.utils.checks import (
+    check_flag,
     check_not_negative,
     check_positive,
     check_size,
 )
-from su_models.training.perturbation import _Outputs, _Weights
-from su_models.training.wrapper import _TrainingWrapper
 
 _KINDS = {"weights": _Weights, "outputs": _Outputs}
 
@@ -106,7 +106,7 @@ class AdversarialTraining(_TrainingWrapper):
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)
         self.steps = check_size("steps", steps)
-        self.include_clean = check_bool("include_clean", include_clean)
+        self.include_clean = check_flag("include_clean", include_clean)
         self.perturb = perturb
         if step_size is not None:
             step_size = check_positive("step_size", step_size)

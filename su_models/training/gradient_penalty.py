@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_number import check_bool, check_not_negative
-from su_models.ops.compile import uncompiled
-from su_models.ops.num_replicas import num_replicas
+from su_models.backend.compile import uncompiled
+from su_models.backend.num_replicas import num_replicas
 from su_models.training.perturbation import _Outputs, _Weights
 from su_models.training.wrapper import _TrainingWrapper
+from su_models.utils.checks import check_flag, check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -73,7 +73,7 @@ class GradientPenalty(_TrainingWrapper):
         **kwargs,
     ):
         super().__init__(model, name=name, **kwargs)
-        kind = _Weights if check_bool("aggregate", aggregate) else _Outputs
+        kind = _Weights if check_flag("aggregate", aggregate) else _Outputs
         self._perturbation = kind(model, embedding)
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_number import check_not_negative
-from su_models.ops.compile import uncompiled
-from su_models.ops.num_replicas import num_replicas
+from su_models.backend.compile import uncompiled
+from su_models.backend.num_replicas import num_replicas
 from su_models.training.wrapper import _TrainingWrapper
+from su_models.utils.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="su_models")

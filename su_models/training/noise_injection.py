@@ -5,9 +5,9 @@ import re
 import keras
 from keras import ops
 
-from su_models.ops.check_number import check_not_negative
 from su_models.training.perturbation import _Outputs
 from su_models.training.wrapper import _TrainingWrapper
+from su_models.utils.checks import check_not_negative
 
 _PERTURBED = ("inputs", "outputs", "weights")
 

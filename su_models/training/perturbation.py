@@ -201,7 +201,7 @@ def _probed(graph, names):
         is looked up.
     """
     probe = _Probe(names)
-    copy = keras.models.clone_model(  # as `ops.split_model` does
+    copy = keras.models.clone_model(  # as `split_model` does
         graph,
         input_tensors=graph.input,
         clone_function=lambda layer: layer,

@@ -3,16 +3,16 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_number import (
-    check_bool,
-    check_not_negative,
-    check_positive,
-)
-from su_models.ops.class_probability import class_log_probabilities
-from su_models.ops.is_integer import is_integer
-from su_models.ops.random import normal
+from su_models.backend.random import normal
+from su_models.losses.class_probability import class_log_probabilities
 from su_models.training.perturbation import _Outputs, _Weights
 from su_models.training.wrapper import _TrainingWrapper
+from su_models.utils.checks import (
+    check_flag,
+    check_not_negative,
+    check_positive,
+    is_integer,
+)
 
 _KINDS = {"batch": _Weights, "sample": _Outputs}
 
@@ -118,9 +118,9 @@ class VirtualAdversarialTraining(_TrainingWrapper):
                 f"Received: norm={norm!r}"
             )
         self._perturbation = _KINDS[norm](model, embedding)
-        check_bool("from_logits", from_logits)
+        check_flag("from_logits", from_logits)
         if binary is not None:
-            check_bool("binary", binary)
+            check_flag("binary", binary)
         self._divergence = _Divergence(from_logits, binary)
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)

@@ -7,9 +7,9 @@ import threading
 import keras
 from keras import ops
 
-from su_models.ops.autodiff import value_and_gradient
-from su_models.ops.random_replay import random_state, replayed
-from su_models.ops.recording_scope import RecordingScope
+from su_models.backend.autodiff import value_and_gradient
+from su_models.backend.random_replay import random_state, replayed
+from su_models.backend.recording_scope import RecordingScope
 
 _FLOAT16_SCALE = 2.0**10  # of a loss, whose gradient then is no zero
 

@@ -222,27 +222,6 @@ def test_a_name_that_is_nowhere_is_refused(made):
         catalog.entries()
 
 
-@pytest.mark.parametrize(
-    "a, b, distance",
-    [
-        ("", "", 0),
-        ("", "abc", 3),
-        ("abc", "", 3),
-        ("kitten", "sitting", 3),
-        ("abc", "acb", 2),
-        ("flaw", "lawn", 2),
-    ],
-)
-def test_edit_distance(a, b, distance):
-    assert catalog.edit_distance(a, b) == distance
-    assert catalog.edit_distance(b, a) == distance
-
-
-def test_nearest_ignores_case():
-    assert catalog.nearest("DDMP", ["Lookahead", "ddpm", "GELU"]) == "ddpm"
-    assert catalog.nearest("x", []) is None
-
-
 # what was read must be what an import gives, for every name there is
 
 

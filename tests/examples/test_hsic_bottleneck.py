@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops import gradient
+from su_models.backend import gradient
 from tests.contract import integers, normal, to_numpy
 
 ROOT = pathlib.Path(__file__).parent.parent.parent

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient
 from su_models.losses import MultilabelCrossentropy
-from su_models.ops import gradient
 from tests.contract import integers, normal, to_numpy
 
 T, S = integers(2, 3, 6), 2 * normal(3, 6)

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from su_models.backend import compiled, gradient
 from su_models.losses import (
     MultilabelCrossentropy,
     SparseMultilabelCrossentropy,
 )
-from su_models.ops import compiled, gradient
 from tests.contract import normal, to_numpy
 
 LISTS = np.array([[5, 0, -1], [2, -1, -1], [3, 4, 1], [-1, -1, -1]])

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import special
 
+from su_models.backend import compiled, gradient
 from su_models.losses import SmoothAccuracy, TaiLrCrossentropy
-from su_models.ops import compiled, gradient
 from tests.contract import integers, normal, to_numpy
 
 Y, X = integers(4, 5), 2 * normal(5, 4)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops import compiled, gradient, hsic, normalized_hsic
+from su_models.backend import compiled, gradient
+from su_models.ops import hsic, normalized_hsic
 from tests.contract import normal, to_numpy
 
 ROOT = pathlib.Path(__file__).parent.parent.parent

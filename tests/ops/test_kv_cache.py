@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops.compile import compiled
+from su_models.backend.compile import compiled
 from su_models.ops.kv_cache import update_cache
 from tests.contract import normal, to_numpy
 

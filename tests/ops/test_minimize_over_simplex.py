@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops import compiled, minimize_over_simplex
+from su_models.backend import compiled
+from su_models.ops import minimize_over_simplex
 from tests.contract import normal, to_numpy
 
 

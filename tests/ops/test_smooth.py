@@ -12,9 +12,8 @@ import pytest
 from keras import ops
 from scipy import integrate
 
+from su_models.backend import compiled, gradient
 from su_models.ops import (
-    compiled,
-    gradient,
     smooth_abs,
     smooth_argmax,
     smooth_floor,

@@ -12,13 +12,8 @@ import pytest
 from keras import ops
 from scipy import optimize, special
 
-from su_models.ops import (
-    compiled,
-    grad_top_k,
-    gradient,
-    soft_k_max,
-    thre_top_k,
-)
+from su_models.backend import compiled, gradient
+from su_models.ops import grad_top_k, soft_k_max, thre_top_k
 from tests.contract import normal, to_numpy
 
 FORMS = ["laplace", "sigmoid", "exponential"]

@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops import (
-    atrous_attention,
-    compiled,
-    gradient,
-    local_attention,
-    sparse_attention,
-)
+from su_models.backend import compiled, gradient
+from su_models.ops import atrous_attention, local_attention, sparse_attention
 from tests.contract import integers, normal, to_numpy
 from tests.layers.attention.patterns import attend, pattern
 

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 from keras.optimizers import SGD
 
-from su_models.ops.sparse_rows import RowView
+from su_models.backend.sparse_rows import RowView
 from su_models.optimizers import Lookahead
 from su_models.optimizers.adapted import _adapted, _matching
 from tests.optimizers.sparse import near

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend.autodiff import gradient
 from su_models.layers import MultiHeadAttention, RelativePositionBias
-from su_models.ops.autodiff import gradient
 from tests.contract import normal, to_numpy
 
 pytestmark = pytest.mark.parity

@@ -11,11 +11,11 @@ import pathlib
 import numpy as np
 import pytest
 
+from su_models.backend import gradient
 from su_models.losses import (
     MultilabelCrossentropy,
     SparseMultilabelCrossentropy,
 )
-from su_models.ops import gradient
 from tests.contract import integers, normal, to_numpy
 
 pytestmark = pytest.mark.parity

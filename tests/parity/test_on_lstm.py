@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient
 from su_models.layers import ONLSTM
-from su_models.ops import gradient
 from tests.contract import normal, to_numpy
 from tests.parity.legacy import run_legacy
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient
 from su_models.losses import TaiLrCrossentropy
 from su_models.ops import (
     grad_top_k,
-    gradient,
     smooth_max,
     smooth_one_hot,
     smooth_relu,

@@ -9,13 +9,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient
 from su_models.layers import LocalSelfAttention
-from su_models.ops import (
-    atrous_attention,
-    gradient,
-    local_attention,
-    sparse_attention,
-)
+from su_models.ops import atrous_attention, local_attention, sparse_attention
 from tests.contract import normal, to_numpy
 from tests.layers.attention.patterns import pattern
 

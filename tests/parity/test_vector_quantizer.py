@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient, value_and_variable_gradient
 from su_models.layers import VectorQuantizer, VectorQuantizerEMA
-from su_models.ops import gradient, value_and_variable_gradient
 from tests.contract import normal, to_numpy
 
 pytestmark = pytest.mark.parity

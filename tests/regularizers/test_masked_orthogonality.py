@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.ops import gradient
+from su_models.backend import gradient
 from su_models.regularizers import MaskedOrthogonality
 from tests.contract import normal, to_numpy
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from su_models.ops import gradient
+from su_models.backend import gradient
 from su_models.regularizers import SelfOrthogonality
 from tests.contract import normal, to_numpy
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from su_models.ops import compiled
-from su_models.ops import normal as drawn
+from su_models.backend import compiled
+from su_models.backend import normal as drawn
 from su_models.training import VirtualAdversarialTraining
 from su_models.training.wrapper import _Start, _Step
 from tests.contract import JIT, integers, normal, to_numpy

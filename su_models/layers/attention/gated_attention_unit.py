@@ -3,17 +3,15 @@
 import keras
 from keras import ops
 
-from su_models.layers.position.rotary_embedding import RotaryEmbedding
-from su_models.ops.attention_mask import (
+from su_models.layers.attention.masks import (
     both_masks,
-    causal_mask,
     join_attention_mask,
-    prefix_mask,
     split_attention_mask,
 )
-from su_models.ops.attention_weights import NORMALIZATIONS, attention_weights
-from su_models.ops.check_number import check_share, check_size
-from su_models.ops.check_shape import check_shape
+from su_models.layers.attention.weights import NORMALIZATIONS, attention_weights
+from su_models.layers.position.rotary_embedding import RotaryEmbedding
+from su_models.ops.attention_mask import causal_mask, prefix_mask
+from su_models.utils.checks import check_shape, check_share, check_size
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -51,7 +49,7 @@ class GatedAttentionUnit(keras.layers.Layer):
         rotary_base: float > 0. Rotates queries and keys (`RotaryEmbedding`);
             `key_dim` is even then. None: no rotation.
         normalization: "squared_relu", "softmax" or "softmax_plus"; see
-            `su_models.ops.attention_weights`.
+            `su_models.layers.attention.weights`.
         dropout: float in [0, 1). Share of the weights zeroed in training.
         kernel_initializer: of the projections.
         seed: int. Seed of the dropout.

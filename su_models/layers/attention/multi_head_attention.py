@@ -3,25 +3,24 @@
 import keras
 from keras import ops
 
-from su_models.layers.attention.projections import _ProjectedAttention
-from su_models.ops.attention_mask import (
+from su_models.layers.attention.masks import (
     both_masks,
-    causal_mask,
     join_attention_mask,
-    prefix_mask,
     split_attention_mask,
 )
-from su_models.ops.attention_scores import (
+from su_models.layers.attention.projections import _ProjectedAttention
+from su_models.layers.attention.scores import (
     attention_context,
     attention_scores,
 )
-from su_models.ops.attention_weights import (
+from su_models.layers.attention.weights import (
     NORMALIZATIONS,
     attention_weights,
     softmax_attention,
 )
-from su_models.ops.check_shape import check_shape
+from su_models.ops.attention_mask import causal_mask, prefix_mask
 from su_models.ops.kv_cache import update_cache
+from su_models.utils.checks import check_shape
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -64,7 +63,7 @@ class MultiHeadAttention(_ProjectedAttention):
             `key_dim` is even then. None: no rotation.
         normalization: "softmax"; "softmax_plus", which scales the scores
             with the length, so that their entropy stays; "squared_relu".
-            See `su_models.ops.attention_weights`.
+            See `su_models.layers.attention.weights`.
         attention_scale: whether the scores are divided by `√key_dim`.
         dropout: float in [0, 1). Share of the weights zeroed in training.
         kernel_initializer: of the projections.

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from su_models.layers.position.rotary_embedding import RotaryEmbedding
-from su_models.ops.check_number import check_share, check_size
+from su_models.utils.checks import check_share, check_size
 
 
 class _ProjectedAttention(keras.layers.Layer):

@@ -1,8 +1,8 @@
 """What the sparse layers share: the call form of self-attention."""
 
+from su_models.layers.attention.masks import split_attention_mask
 from su_models.layers.attention.projections import _ProjectedAttention
-from su_models.ops.attention_mask import split_attention_mask
-from su_models.ops.check_shape import check_shape
+from su_models.utils.checks import check_shape
 
 
 class _SelfAttention(_ProjectedAttention):

@@ -6,7 +6,7 @@ from keras import ops
 from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
 )
-from su_models.ops.is_real import is_real
+from su_models.utils.checks import is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")

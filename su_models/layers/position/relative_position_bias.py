@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.ops.check_number import check_size
-from su_models.ops.relative_positions import relative_positions
-from su_models.ops.take_rows import take_rows
+from su_models.backend.take_rows import take_rows
+from su_models.layers.position.relative_positions import relative_positions
+from su_models.utils.checks import check_size
 
 
 @keras.saving.register_keras_serializable(package="su_models")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.ops.check_positions import check_positions
+from su_models.layers.position.check_positions import check_positions
 
 
 @keras.saving.register_keras_serializable(package="su_models")

@@ -3,11 +3,13 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_number import check_size
-from su_models.ops.check_positions import check_positions
-from su_models.ops.is_real import is_real
-from su_models.ops.merge_positions import check_merge_mode, merge_positions
-from su_models.ops.sinusoids import sinusoids
+from su_models.layers.position.check_positions import check_positions
+from su_models.layers.position.merge_positions import (
+    check_merge_mode,
+    merge_positions,
+)
+from su_models.layers.position.sinusoids import sinusoids
+from su_models.utils.checks import check_size, is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.ops.is_integer import is_integer
+from su_models.utils.checks import is_integer
 
 
 @keras.saving.register_keras_serializable(package="su_models")

@@ -4,9 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.ops.is_integer import is_integer
-from su_models.ops.is_real import is_real
-from su_models.ops.take_rows import take_rows
+from su_models.backend.take_rows import take_rows
+from su_models.utils.checks import is_integer, is_real
 
 _GOLDEN = (5**0.5 - 1) / 2
 

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from su_models.backend.num_replicas import num_replicas
 from su_models.layers.quantization.vector_quantizer import VectorQuantizer
-from su_models.ops.is_real import is_real
-from su_models.ops.num_replicas import num_replicas
+from su_models.utils.checks import is_real
 
 # a code no longer used keeps its place from this many vectors on
 _LEAST = 1e-2

@@ -3,11 +3,13 @@
 import keras
 from keras import ops
 
-from su_models.ops.check_shape import check_shape
-from su_models.ops.is_integer import is_integer
-from su_models.ops.is_real import is_real
-from su_models.ops.on_lstm import level_softmax, master_gates, on_lstm
-from su_models.ops.time_loop import has_time_loop
+from su_models.backend.time_loop import has_time_loop
+from su_models.layers.recurrent.on_lstm_steps import (
+    level_softmax,
+    master_gates,
+    on_lstm,
+)
+from su_models.utils.checks import check_shape, is_integer, is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")

@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-from su_models.ops.is_integer import is_integer
-from su_models.ops.is_real import is_real
+from su_models.utils.checks import is_integer, is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")

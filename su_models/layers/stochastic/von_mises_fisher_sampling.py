@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from su_models.ops.is_real import is_real
 from su_models.ops.von_mises_fisher import (
     INTERVALS,
     REACH,
     von_mises_fisher_angles,
 )
+from su_models.utils.checks import is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
+from su_models.backend.autodiff import gradient
 from su_models.layers import GatedAttentionUnit
-from su_models.ops.autodiff import gradient
 from tests.contract import integers, normal, to_numpy
 
 

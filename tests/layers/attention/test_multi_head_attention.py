@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend.autodiff import gradient
+from su_models.backend.compile import compiled
 from su_models.layers import MultiHeadAttention
-from su_models.ops.autodiff import gradient
-from su_models.ops.compile import compiled
 from tests.contract import JIT, integers, normal, to_numpy
 
 HEADS, DIM = 3, 4

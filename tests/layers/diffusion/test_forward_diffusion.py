@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import compiled
 from su_models.layers import ForwardDiffusion
-from su_models.ops import compiled
 from su_models.sampling import NoiseSchedule
 from tests.contract import normal, to_numpy
 

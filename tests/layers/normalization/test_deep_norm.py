@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import value_and_variable_gradient
 from su_models.layers import DeepNorm, LayerNormalization
-from su_models.ops import (
-    deep_norm_coefficients,
-    value_and_variable_gradient,
-)
+from su_models.ops import deep_norm_coefficients
 from tests.contract import normal, to_numpy
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient
 from su_models.layers import LayerNormalization
-from su_models.ops import gradient
 from tests.contract import normal, to_numpy
 
 

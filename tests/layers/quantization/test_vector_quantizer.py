@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient as input_gradient
+from su_models.backend import value_and_variable_gradient
 from su_models.layers import VectorQuantizer
-from su_models.ops import codebook_perplexity, value_and_variable_gradient
-from su_models.ops import gradient as input_gradient
+from su_models.ops import codebook_perplexity
 from tests.contract import JIT, normal, to_numpy
 
 

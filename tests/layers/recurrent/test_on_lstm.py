@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import compiled, value_and_variable_gradient
+from su_models.backend.time_loop import has_time_loop
 from su_models.layers import ONLSTM, ONLSTMCell
-from su_models.ops import compiled, value_and_variable_gradient
-from su_models.ops.time_loop import has_time_loop
 from su_models.training import GradientPenalty
 from tests.contract import normal, to_numpy
 

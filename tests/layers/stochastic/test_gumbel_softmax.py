@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient
 from su_models.layers import GumbelSoftmax
 from su_models.layers.stochastic import gumbel_softmax
-from su_models.ops import gradient
 from tests.contract import JIT, normal, to_numpy
 
 LOGITS = normal(2, 5, 4)

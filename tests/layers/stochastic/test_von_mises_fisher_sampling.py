@@ -5,12 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import gradient
 from su_models.layers import VonMisesFisherSampling
-from su_models.ops import (
-    gradient,
-    von_mises_fisher_kl,
-    von_mises_fisher_moments,
-)
+from su_models.ops import von_mises_fisher_kl, von_mises_fisher_moments
 from tests.contract import normal, to_numpy
 
 

@@ -1,0 +1,22 @@
+"""Counts of small integers."""
+
+from keras import ops
+
+from su_models.backend.tracing import is_known
+
+
+def histogram(bins, count):
+    """Returns how many entries of `bins` are 0, ..., count - 1.
+
+    Args:
+        bins: int32 `(n,)`, each in 0, ..., count - 1.
+        count: int > 0.
+
+    Returns:
+        int32 `(count,)`.
+    """
+    if is_known(bins):
+        return ops.cast(ops.bincount(bins, minlength=count), "int32")
+    # while it is traced, `bincount` has no known length
+    ones = ops.ones_like(bins)
+    return ops.segment_sum(ones, bins, num_segments=count)

@@ -1,0 +1,104 @@
+"""How fast a diffusion destroys its data."""
+
+import keras
+import numpy as np
+
+from su_models.utils.checks import is_integer
+
+
+@keras.saving.register_keras_serializable(package="su_models")
+class NoiseSchedule:
+    """The constants of a diffusion with T steps, in float64.
+
+    Article: https://kexue.fm/archives/9119
+        《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
+    Paper: https://arxiv.org/abs/2006.11239
+
+    One step keeps α_t of the signal and adds β_t of noise; t steps together
+    keep ᾱ_t and add β̄_t:
+
+        x_t = α_t x_{t-1} + β_t ε_t,   α_t² + β_t² = 1               Eq. (3)
+        x_t = ᾱ_t x_0 + β̄_t ε,   ᾱ_t = α_1 ... α_t, ᾱ_t² + β̄_t² = 1  Eq. (6)
+
+    The paper's (and `diffusers`') β is the square of this β_t, its ᾱ the
+    square of this ᾱ_t.
+
+    Args:
+        alphas: T numbers in (0, 1): α_1, ..., α_T. Not 1: a first step
+            without noise has β̄_1 = 0, by which samplers divide.
+
+    Attributes:
+        num_steps: int. T.
+        alpha, beta, bar_alpha, bar_beta: float64 arrays `(T + 1,)`. Entry t
+            belongs to step t; entry 0 is the clean data: 1, 0, 1, 0.
+
+    Raises:
+        ValueError: if `alphas` is empty, not finite or outside (0, 1).
+
+    Example:
+
+    >>> schedule = su_models.sampling.NoiseSchedule.author(1000)
+    >>> print(f"{schedule.bar_alpha[1000]:.6f}")
+    0.006482
+    """
+
+    def __init__(self, alphas):
+        alphas = np.asarray(alphas, "float64")
+        if alphas.ndim != 1 or not alphas.size:
+            raise ValueError(
+                "`alphas` must be a sequence of at least one number. "
+                f"Received: shape={alphas.shape}"
+            )
+        if not ((alphas > 0) & (alphas < 1)).all():
+            raise ValueError(
+                "Each of `alphas` must be in (0, 1), both excluded. "
+                f"Received: min={alphas.min()}, max={alphas.max()}"
+            )
+        self.num_steps = len(alphas)
+        self.alpha = np.concatenate([[1.0], alphas])
+        self.beta = np.sqrt(1 - self.alpha**2)
+        self.bar_alpha = np.cumprod(self.alpha)
+        self.bar_beta = np.sqrt(1 - self.bar_alpha**2)
+
+    @classmethod
+    def author(cls, num_steps=1000):
+        """α_t = √(1 - 0.02 t/T), Eq. (18)."""
+        steps = _steps(num_steps)
+        return cls(np.sqrt(1 - 0.02 * steps / num_steps))
+
+    @classmethod
+    def cosine(cls, num_steps=1000, offset=0.008):
+        """ᾱ_t = cos(π/2 · (t/T + s)/(1 + s)), https://arxiv.org/abs/2102.09672.
+
+        The noise of a step is capped at β_t² = 0.999, as in that paper.
+        """
+        steps = np.concatenate([[0.0], _steps(num_steps)])
+        bar = np.cos(np.pi / 2 * (steps / num_steps + offset) / (1 + offset))
+        return cls.from_betas(np.minimum(1 - (bar[1:] / bar[:-1]) ** 2, 0.999))
+
+    @classmethod
+    def from_betas(cls, betas):
+        """From the paper's betas, the variances β_t² of the T steps."""
+        betas = np.asarray(betas, "float64")
+        if not ((betas > 0) & (betas < 1)).all():
+            raise ValueError(
+                "Each of `betas` must be in (0, 1), both excluded. "
+                f"Received: min={betas.min()}, max={betas.max()}"
+            )
+        return cls(np.sqrt(1 - betas))
+
+    def get_config(self):
+        return {"alphas": self.alpha[1:].tolist()}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def _steps(num_steps):
+    if not is_integer(num_steps) or num_steps < 1:
+        raise ValueError(
+            "`num_steps` must be a positive integer. "
+            f"Received: num_steps={num_steps}"
+        )
+    return np.arange(1, int(num_steps) + 1, dtype="float64")

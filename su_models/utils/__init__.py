@@ -1,0 +1,1 @@
+"""Plain Python: checks of arguments, whole files, nearest names, graphs."""

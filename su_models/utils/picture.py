@@ -1,0 +1,46 @@
+"""Many small images as one picture."""
+
+from keras import ops
+
+
+def image_grid(images, columns, pixel=4, gap=1):
+    """Lays images out in rows, on white.
+
+    Args:
+        images: floats `(n, height, width, channels)` with values in -1 ... 1;
+            what is outside is clipped. `n` is known and divisible by
+            `columns`.
+        columns: int >= 1. Images in a row.
+        pixel: int >= 1. Each pixel becomes a square of so many.
+        gap: int >= 0. White pixels around each image.
+
+    Returns:
+        A uint8 tensor `(rows, columns, channels)` of pixels, 0 ... 255.
+
+    Raises:
+        ValueError: if the images do not fill their rows or have no 4 axes.
+
+    Example:
+
+    >>> from su_models.utils.picture import image_grid
+    >>> picture = image_grid(keras.ops.zeros((6, 8, 8, 1)), 3)
+    >>> tuple(picture.shape)
+    (68, 102, 1)
+    """
+    if len(images.shape) != 4 or columns < 1 or images.shape[0] % columns:
+        raise ValueError(
+            "`images` must be (n, height, width, channels) with n divisible "
+            f"by `columns`. Received: shape={tuple(images.shape)}, "
+            f"columns={columns}"
+        )
+    n, h, w, c = images.shape
+    x = ops.round((ops.clip(images, -1.0, 1.0) + 1.0) * 127.5)
+    x = ops.repeat(ops.repeat(x, pixel, axis=1), pixel, axis=2)
+    x = ops.pad(
+        x, [[0, 0], [gap, gap], [gap, gap], [0, 0]], constant_values=255.0
+    )
+    h, w = pixel * h + 2 * gap, pixel * w + 2 * gap
+    x = ops.reshape(x, (n // columns, columns, h, w, c))
+    x = ops.transpose(x, (0, 2, 1, 3, 4))
+    x = ops.reshape(x, (n // columns * h, columns * w, c))
+    return ops.cast(x, "uint8")
