@@ -3,9 +3,9 @@
 import keras
 
 from su_models.layers.attention.multi_head_attention import MultiHeadAttention
-from su_models.layers.embedding.add import Add
-from su_models.layers.embedding.embedding import Embedding
-from su_models.layers.feed_forward.feed_forward import FeedForward
+from su_models.layers.merging.add import Add
+from su_models.layers.core.embedding import Embedding
+from su_models.layers.core.feed_forward import FeedForward
 from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
 )

@@ -62,7 +62,7 @@ def extend_with_unified_language_model(base):
 def _with_head(mask, base):
     def __init__(self, **kwargs):
         base.__init__(self, **kwargs)
-        self.with_mlm = getattr(self, "with_mlm", False) or True
+        self.with_mlm = getattr(self, "with_mlm", None) or True
 
     name = f"{base.__name__}With{mask.__name__}"
     return type(name, (mask, base), {"__init__": __init__})

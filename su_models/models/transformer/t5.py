@@ -2,7 +2,7 @@
 
 import keras
 
-from su_models.layers.embedding.mask_to_zero import MaskToZero
+from su_models.layers.core.zero_masked import ZeroMasked
 from su_models.layers.normalization.scale_offset import ScaleOffset
 from su_models.layers.position.relative_position_bias import (
     RelativePositionBias,
@@ -111,7 +111,7 @@ class T5Encoder(T5Base):
 
     def apply_final_layers(self, inputs):
         x = self.normalized_output(inputs)
-        return self.apply(x, MaskToZero, name="Encoder-Output-Masked")
+        return self.apply(x, ZeroMasked, name="Encoder-Output-Masked")
 
 
 class T5Decoder(LMMask, T5Base):
