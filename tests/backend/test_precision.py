@@ -175,7 +175,7 @@ def test_sums_and_means_are_accumulated_in_float32(dtype):
 def test_sums_in_float64_stay_float64():
     if BACKEND == "jax":
         pytest.skip("JAX has float64 where it is switched on alone")
-    x = ops.convert_to_tensor(np.full(3, 1 + 2.0**-40), "float64")
+    x = ops.ones(3, "float64") + 2.0**-40
     for y in (
         accumulated_sum(x),
         accumulated_mean(x) * 3,
