@@ -4,9 +4,36 @@ Everywhere True means "attend". A key mask is `(batch, keys)`, a pair mask
 `(batch, queries, keys)`; the first needs no quadratic memory.
 """
 
+from typing import Any, NamedTuple
+
 from keras import ops
 
+from su_models.ops.attention_mask import causal_mask
 from su_models.utils.checks import check_mask, check_shape
+
+
+class AttentionMasks(NamedTuple):
+    """Which query may attend to which key; None lets everything through.
+
+    keys: booleans `(1|batch, m)`.
+    pairs: booleans `(1|batch, 1|n, m)`.
+    causal: whether query i attends to keys up to i, beside the masks.
+    """
+
+    keys: Any = None
+    pairs: Any = None
+    causal: bool = False
+
+    def joined(self, n, m):
+        """Returns all masks as one, `(1|batch, 1|n, m)`, or None.
+
+        Args:
+            n: number of queries, an integer or a scalar tensor.
+            m: number of keys, likewise.
+        """
+        mask = None if self.keys is None else ops.expand_dims(self.keys, 1)
+        mask = both_masks(mask, self.pairs)
+        return both_masks(mask, causal_mask(n, m) if self.causal else None)
 
 
 def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
@@ -45,16 +72,8 @@ def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
             continue
         mask = check_mask(name, mask)
         check_shape(name, mask, (b, m), 1)
-        key_mask = mask if key_mask is None else key_mask & mask
+        key_mask = both_masks(key_mask, mask)
     return key_mask, pair_mask
-
-
-def join_attention_mask(key_mask, pair_mask):
-    """Returns both masks as one of shape `(1|b, 1|n, m)`, or None."""
-    if key_mask is None:
-        return pair_mask
-    key_mask = ops.expand_dims(key_mask, 1)  # (1|b, 1, m)
-    return key_mask if pair_mask is None else key_mask & pair_mask
 
 
 def both_masks(mask, other):

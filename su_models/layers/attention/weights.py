@@ -4,6 +4,9 @@ import math
 
 from keras import ops
 
+from su_models.layers.attention.masks import AttentionMasks
+from su_models.layers.attention.scores import repeated_heads
+
 NORMALIZATIONS = ("softmax", "softmax_plus", "squared_relu")
 
 # the lengths that the entropy-scaled softmax is tuned to, and held above
@@ -43,7 +46,7 @@ def attention_weights(scores, mask=None, normalization="softmax"):
     return weights if mask is None else ops.where(mask, weights, 0.0)
 
 
-def softmax_attention(q, k, v, mask=None, is_causal=False, scale=None):
+def softmax_attention(q, k, v, masks=AttentionMasks(), scale=1.0):
     """Returns contexts by softmax, through the backend's fused kernel.
 
     The same as `attention_weights` and a product, without weights to return:
@@ -51,20 +54,26 @@ def softmax_attention(q, k, v, mask=None, is_causal=False, scale=None):
 
     Args:
         q: queries, `(batch, n, heads, dim)`.
-        k: keys, `(batch, m, heads, dim)`.
-        v: values, `(batch, m, heads, dim)`.
-        mask: booleans `(1|batch, 1|heads, 1|n, m)`; True = attend.
-        is_causal: whether query i may not attend to keys after i. Not to be
-            had together with `mask`.
+        k: keys, `(batch, m, groups, dim)`; `groups` divides `heads`.
+        v: values, `(batch, m, groups, dim)`.
+        masks: `AttentionMasks`; causal ones are of as many keys as queries.
         scale: factor of the scores; None: `1 / √dim`.
+
+    Returns:
+        A tensor `(batch, n, heads, dim)`.
     """
+    n, m = ops.shape(q)[1], ops.shape(k)[1]
+    causal = masks.causal and masks.keys is None and masks.pairs is None
+    mask = None if causal else masks.joined(n, m)  # none of n² if causal
+    if mask is not None:
+        mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
     context = ops.dot_product_attention(
         q,
-        k,
-        v,
+        repeated_heads(k, q.shape[2]),
+        repeated_heads(v, q.shape[2]),
         mask=mask,
         scale=scale,
-        is_causal=is_causal,
+        is_causal=causal,
         # Keras' kernel for TPU reads the mask of the first sample for all
         flash_attention=None if mask is None else False,
     )
