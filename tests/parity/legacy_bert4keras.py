@@ -31,13 +31,13 @@ def main(source, target):
                 for w in model.get_weights()
             ]
         )
-        inputs = [np.asarray(x) for x in case["inputs"]]
+        inputs = [np.asarray(x, "float32") for x in case["inputs"]]
         if len(inputs) != len(model.inputs):
             raise ValueError(f"{key} takes {[x.name for x in model.inputs]}")
-        outputs = model.predict(inputs, verbose=0)
+        outputs = model(inputs if len(inputs) > 1 else inputs[0])
         outputs = outputs if isinstance(outputs, list) else [outputs]
         for i, output in enumerate(outputs):
-            results[f"{key}|output|{i}"] = output
+            results[f"{key}|output|{i}"] = output.numpy()
         for layer in layers(model):
             for i, w in enumerate(layer.get_weights()):
                 results[f"{key}|weight|{layer.name}|{i}"] = w

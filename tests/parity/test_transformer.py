@@ -26,10 +26,10 @@ SIZES = {
     "num_attention_heads": 3,
     "intermediate_size": 40,
     "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "max_position_embeddings": 64,
-    "type_vocab_size": 2,
+    "dropout_rate": 0.1,
+    "attention_dropout_rate": 0.1,
+    "max_position": 64,
+    "segment_vocab_size": 2,
 }
 GATED = {"hidden_act": ["gelu", "linear"], "attention_head_size": 10}
 NAMES = [
@@ -107,13 +107,16 @@ def _cases():
     )
     for name in ("bert", "roformer", "roformer_v2", "nezha"):
         yield name, "encoder", {"segment_vocab_size": 0}, _inputs(1)
-        yield name, "encoder", {"attention_key_size": 6}, _inputs(2)
+        # NEZHA adds one embedding to keys and to values
+        size = (
+            "attention_head_size" if name == "nezha" else "attention_key_size"
+        )
+        yield name, "encoder", {size: 6}, _inputs(2)
         yield name, "encoder", {"residual_attention_scores": True}, _inputs(2)
     for name in ("bert", "roformer"):
         custom = {"custom_position_ids": True}
         yield name, "encoder", custom, _inputs(3)
         yield name, "lm", {**custom, "hierarchical_position": True}, _inputs(3)
-    yield "bert", "lm", {"residual_attention_scores": True}, _inputs(2)
     yield (
         "bert",
         "encoder",

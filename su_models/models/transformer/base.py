@@ -4,6 +4,9 @@ import keras
 
 from su_models.layers.attention.multi_head_attention import MultiHeadAttention
 from su_models.layers.merging.add import Add
+from su_models.layers.attention.residual_multi_head_attention import (
+    ResidualMultiHeadAttention,
+)
 from su_models.layers.core.embedding import Embedding
 from su_models.layers.core.feed_forward import FeedForward
 from su_models.layers.normalization.layer_normalization import (
@@ -85,6 +88,7 @@ class Transformer:
     use_bias = True
     attention_scale = True
     rotary_base = None
+    attention_layer = MultiHeadAttention
     position_argument = None
     rejected = ()  # arguments of a base that the family does not take
 
@@ -366,10 +370,16 @@ class Transformer:
 
     def attend(self, x, name, **arguments):
         """Returns the attention of x, to itself unless `value` is given."""
-        options = self.attention_options()
-        return self.apply(
-            x, MultiHeadAttention, arguments, name=name, **options
+        layer, options = self.attention_layer, self.attention_options()
+        if not self.residual_attention_scores:
+            return self.apply(x, layer, arguments, name=name, **options)
+        if self.attention_scores is not None:
+            arguments["residual_scores"] = self.attention_scores
+        options["accumulate"] = self.residual_attention_scores == "accumulated"
+        x, self.attention_scores = self.apply(
+            x, ResidualMultiHeadAttention, arguments, name=name, **options
         )
+        return x
 
     def attention_options(self):
         """Returns the arguments that make an attention layer: a dict."""

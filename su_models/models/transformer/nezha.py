@@ -1,5 +1,8 @@
 """NEZHA: fixed embeddings of relative positions."""
 
+from su_models.layers.attention.relative_multi_head_attention import (
+    RelativeMultiHeadAttention,
+)
 from su_models.layers.position.relative_position_embedding import (
     RelativePositionEmbedding,
 )
@@ -18,6 +21,7 @@ class NEZHA(BERT):
     """
 
     epsilon = 1e-7
+    attention_layer = RelativeMultiHeadAttention
     position_argument = "relative_embeddings"
 
     def __init__(self, layer_norm_epsilon=None, **kwargs):

@@ -1,5 +1,6 @@
 """RoFormer: rotary positions."""
 
+from su_models.layers.attention.multi_head_attention import MultiHeadAttention
 from su_models.layers.position.position_ids import PositionIds
 from su_models.models.transformer.nezha import NEZHA
 
@@ -15,6 +16,7 @@ class RoFormer(NEZHA):
     """
 
     rotary_base = 10000.0
+    attention_layer = MultiHeadAttention
     position_argument = "positions"
 
     def compute_position_bias(self, inputs=None):
