@@ -66,10 +66,8 @@ def test_contract(room, name, tmp_path):
         contract.check_optimizer(target, case.init, tmp_path)
     elif room == "regularizers":
         contract.check_regularizer(target, case.init, case.inputs, tmp_path)
-    elif name == "WassersteinFlow":
-        contract.check_flow(target, case.init, case.inputs)
     elif room == "sampling":
-        contract.check_sampler(target, case.init, case.inputs)
+        contract.check_sampler(target, case.init, case.inputs, case.denoiser)
     elif room == "training":
         contract.check_training_wrapper(target, case.init, tmp_path, case.step)
     else:
