@@ -37,7 +37,9 @@ class Step:
             ValueError: if the network returns another shape.
         """
         index = self.index if index is None else index
-        inputs = [_repeat(ops.take(row, index, axis=0), x) for row in self._rows]
+        inputs = [
+            _repeat(ops.take(row, index, axis=0), x) for row in self._rows
+        ]
         return _check_prediction(self._network.at_step(x, *inputs), x)
 
     def predict_at(self, x, time):

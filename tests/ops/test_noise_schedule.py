@@ -124,7 +124,8 @@ def test_bad_alphas_are_refused(alphas):
 
 
 @pytest.mark.parametrize(
-    "betas", [[-0.1], [0.0, 0.5], [1e-20, 0.5], [1.0], [float("nan")], [], "a", ["0.1"]]
+    "betas",
+    [[-0.1], [0.0, 0.5], [1e-20, 0.5], [1.0], [float("nan")], [], "a", ["0.1"]],
 )
 def test_bad_betas_are_refused(betas):
     with pytest.raises(ValueError, match="`(betas|alphas)`.*Received: "):

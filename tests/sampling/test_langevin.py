@@ -125,7 +125,9 @@ def test_table_of_another_number_of_steps_is_refused():
     x, t = keras.Input((3,)), keras.Input((), dtype="int32")
     shift = keras.layers.Dense(3)(TimestepEmbedding(num_steps=9, dim=4)(t))
     model = keras.Model([x, t], keras.layers.Add()([x, shift]))
-    with pytest.raises(ValueError, match="num_steps=5. Received: .*num_steps=9"):
+    with pytest.raises(
+        ValueError, match="num_steps=5. Received: .*num_steps=9"
+    ):
         Langevin(0.1, num_steps=5)(model, normal(2, 3))
     assert Langevin(0.1, num_steps=9)(model, normal(2, 3)).shape == (2, 3)
 
