@@ -26,7 +26,7 @@ def small_denoiser():
 
 
 def numpy_loop(sampler, model, x):
-    """The update of `DiffusionSampler`'s docstring, step by step, without noise."""
+    """The update of `DiffusionSampler`, step by step, without noise."""
     for t, (a, b, _) in zip(sampler.times, sampler.table, strict=True):
         steps = np.full(len(x), t, "int32")
         x = a * x - b * ops.convert_to_numpy(model([x, steps]))

@@ -22,7 +22,7 @@ def step(fn, index):
 
 
 def moved(x, t):
-    return x + ops.cast(t, "float32")[:, None]
+    return ops.add(x, ops.cast(t, "float32")[:, None])
 
 
 def model():
@@ -59,7 +59,7 @@ def test_model_is_asked_as_a_function_is():
 
 def test_model_of_the_particles_alone_is_not_told_the_time():
     inputs = keras.Input((3,))
-    net = keras.Model(inputs, -inputs)
+    net = keras.Model(inputs, ops.negative(inputs))
     now, x = step(net, 0), normal(2, 3)
     np.testing.assert_array_equal(to_numpy(now.predict(x)), -x)
     time = ops.convert_to_tensor(5, "int32")
