@@ -19,7 +19,7 @@ from tests.contract.losses import check_loss
 from tests.contract.models import check_model
 from tests.contract.optimizers import check_optimizer, check_schedule
 from tests.contract.regularizers import check_regularizer
-from tests.contract.sampling import check_flow, check_sampler
+from tests.contract.sampling import check_sampler
 from tests.contract.training import check_training_wrapper
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -76,10 +76,8 @@ def test_contract(room, name, tmp_path):
         check_optimizer(target, case.init, tmp_path)
     elif room == "regularizers":
         check_regularizer(target, case.init, case.inputs, tmp_path)
-    elif name == "WassersteinFlow":
-        check_flow(target, case.init, case.inputs)
     elif room == "sampling":
-        check_sampler(target, case.init, case.inputs)
+        check_sampler(target, case.init, case.inputs, case.denoiser)
     elif room == "training":
         check_training_wrapper(target, case.init, tmp_path, case.step)
     else:

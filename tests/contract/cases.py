@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from su_models.models import build_ddpm
 from su_models.sampling import NoiseSchedule
@@ -35,6 +36,7 @@ class Case:
         alone, and targets for it.
     merges: layers: True if the inputs are passed as one list.
     step: training: what turns a batch `(x, y)` into that of `fit`.
+    denoiser: sampling: what is sampled from, if it is no network `(x, t)`.
     """
 
     init: dict | Callable[[], dict] = dataclasses.field(default_factory=dict)
@@ -47,6 +49,7 @@ class Case:
     loss: tuple[str, Any] | None = None
     merges: bool = False
     step: Callable | None = None
+    denoiser: Callable | None = None
 
 
 _SMALL_DDPM = {
@@ -382,9 +385,11 @@ CASES = {
             {"step_size": 0.1, "num_steps": 7, "temperature": 0.5},
             normal(4, 3, 5),
         ),
+        # a functional of all particles
         "WassersteinFlow": Case(
             {"step_size": 0.1, "num_steps": 7, "temperature": 0.5},
             normal(4, 3, 5),
+            denoiser=lambda x: ops.mean(ops.square(x - ops.roll(x, 1, axis=0))),
         ),
     },
     "models": {
