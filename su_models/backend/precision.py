@@ -49,8 +49,14 @@ def accumulated_sum(x, axis=None, keepdims=False):
 
 def accumulated_mean(x, axis=None, keepdims=False):
     """Returns `ops.mean` in `sum_dtype` of the dtype of `x`."""
-    x = ops.cast(x, sum_dtype(x.dtype))
-    return ops.mean(x, axis=axis, keepdims=keepdims)
+    wide = sum_dtype(x.dtype)
+    x = ops.cast(x, wide)
+    if wide == "float32":
+        return ops.mean(x, axis=axis, keepdims=keepdims)
+    # Keras on PyTorch takes means, and divides, in float32
+    total = ops.sum(x, axis=axis, keepdims=keepdims)
+    size, of_total = (ops.cast(ops.size(y), wide) for y in (x, total))
+    return total / (size / of_total)
 
 
 def accumulated_einsum(equation, a, b, dtype=None):
@@ -93,10 +99,14 @@ def accumulated_matmul(a, b, dtype=None):
 
 def _accumulated(name, args, a, b, dtype):
     """Returns `ops.<name>(*args, a, b)` in `dtype`, or in `sum_dtype`."""
-    narrow = keras.backend.result_type(a.dtype, b.dtype)
+    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in (a, b)}
+    # Keras on PyTorch makes float32 of two float64
+    narrow = (
+        "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
+    )
     wide = sum_dtype(narrow)
     dtype = dtype or wide
-    if len({keras.backend.standardize_dtype(x.dtype) for x in (a, b)}) > 1:
+    if len(dtypes) > 1:
         a, b = (ops.cast(x, narrow) for x in (a, b))
     product = functools.partial(getattr(ops, name), *args)
     if narrow not in _HALF:
