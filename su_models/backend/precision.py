@@ -100,15 +100,14 @@ def accumulated_matmul(a, b, dtype=None):
 def _accumulated(name, args, a, b, dtype):
     """Returns `ops.<name>(*args, a, b)` in `dtype`, or in `sum_dtype`."""
     dtypes = {keras.backend.standardize_dtype(x.dtype) for x in (a, b)}
-    # Keras on PyTorch makes float32 of two float64
-    narrow = (
-        "float64" if "float64" in dtypes else keras.backend.result_type(*dtypes)
-    )
+    narrow = keras.backend.result_type(*dtypes)
+    if "float64" in dtypes:  # of which Keras on PyTorch makes float32
+        narrow = "float64"
     wide = sum_dtype(narrow)
     dtype = dtype or wide
     if len(dtypes) > 1:
         a, b = (ops.cast(x, narrow) for x in (a, b))
-    product = functools.partial(getattr(ops, name), *args)
+    product = functools.partial(_function(name, narrow), *args)
     if narrow not in _HALF:
         y = product(a, b)
         return y if dtype == wide else ops.cast(y, dtype)
@@ -119,6 +118,15 @@ def _accumulated(name, args, a, b, dtype):
     else:
         y = product(a, b)
     return ops.cast(y, dtype)
+
+
+def _function(name, dtype):
+    """Returns `ops.<name>`, or what does not round float64 on PyTorch."""
+    if dtype == "float64" and runs_on("torch"):
+        import torch
+
+        return getattr(torch, name)
+    return getattr(ops, name)
 
 
 def _needs_wide_operands(a, b, dtype):
