@@ -22,8 +22,7 @@ class Add(keras.layers.Add):
     The operator `+` on tensors drops the mask too.
 
     Call arguments:
-        inputs: a list of at least two tensors, of the same shape or with
-            axes of size 1.
+        inputs: a list of tensors, of the same shape or with axes of size 1.
 
     Returns:
         The sum of the tensors.
@@ -41,6 +40,16 @@ class Add(keras.layers.Add):
     >>> tuple(keras.layers.GlobalAveragePooling1D()(x).shape)  # of two tokens
     (1, 4)
     """
+
+    def build(self, input_shape):
+        if not input_shape or not all(
+            isinstance(shape, (list, tuple)) for shape in input_shape
+        ):
+            raise ValueError(
+                "`inputs` must be a list of tensors. "
+                f"Received: inputs of shape {input_shape}"
+            )
+        super().build(input_shape)
 
     def compute_mask(self, inputs, mask=None):
         masks = [m for m in mask or () if m is not None]
