@@ -64,6 +64,10 @@ _SMALL_DDPM = {
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
+        "CausalMask": Case(inputs=integers(9, 2, 7)),
+        "PrefixMask": Case(inputs=integers(2, 2, 7), shape=(None, None)),
+        "PositionIds": Case(inputs=(normal(2, 7, 6), integers(9, 2, 7))),
+        "ZeroMasked": Case(inputs=normal(2, 7, 6), sequence=True),
         "Add": Case(
             inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
             merges=True,
@@ -393,6 +397,20 @@ CASES = {
         ),
     },
     "models": {
+        "build_transformer_model": Case(
+            {
+                "model": "roformer_v2",
+                "application": "unilm",
+                "vocab_size": 31,
+                "hidden_size": 12,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 3,
+                "intermediate_size": 20,
+                "hidden_act": "gelu",
+                "dropout_rate": 0.1,
+            },
+            (integers(31, 3, 7), integers(2, 3, 7)),
+        ),
         "build_ddpm": Case(
             lambda: dict(_SMALL_DDPM),
             (normal(3, 8, 12, 2), np.array([1, 12, 5], "int32")),

@@ -32,11 +32,8 @@ class CausalMask(keras.layers.Layer):
     [[True, False, False], [True, True, False], [True, True, True]]
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-
     def call(self, inputs):
-        check_rank(inputs)
+        _check_rank(inputs)
         n = ops.shape(inputs)[1]
         return causal_mask(n, n)
 
@@ -44,17 +41,12 @@ class CausalMask(keras.layers.Layer):
         return None  # a mask is no sequence
 
     def compute_output_spec(self, inputs):
-        check_rank(inputs)
+        _check_rank(inputs)
         n = inputs.shape[1]
         return keras.KerasTensor((1, n, n), "bool")
 
-    def get_config(self):
-        config = super().get_config()
-        config.pop("autocast", None)
-        return config
 
-
-def check_rank(inputs):
+def _check_rank(inputs):
     """Raises a ValueError for inputs without an axis of length."""
     if len(inputs.shape) < 2:
         raise ValueError(

@@ -3,12 +3,12 @@
 import keras
 
 from su_models.layers.attention.multi_head_attention import MultiHeadAttention
-from su_models.layers.merging.add import Add
 from su_models.layers.attention.residual_multi_head_attention import (
     ResidualMultiHeadAttention,
 )
 from su_models.layers.core.embedding import Embedding
 from su_models.layers.core.feed_forward import FeedForward
+from su_models.layers.merging.add import Add
 from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
 )

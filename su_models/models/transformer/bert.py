@@ -1,8 +1,8 @@
 """BERT, which most others are deltas of."""
 
 from su_models.layers.merging.add import Add
-from su_models.layers.pooling.first_token import FirstToken
 from su_models.layers.normalization.scale_offset import ScaleOffset
+from su_models.layers.pooling.first_token import FirstToken
 from su_models.layers.position.position_embedding import PositionEmbedding
 from su_models.models.transformer.base import Transformer
 from su_models.utils.checks import check_flag, check_integer, check_size

@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
+from su_models.layers.attention.self_attention import _SelfAttention
 
 from su_models.layers import (
     AtrousSelfAttention,
     LocalSelfAttention,
     SparseSelfAttention,
 )
-from su_models.layers.attention.self_attention import _SelfAttention
 from tests.contract import integers, normal, to_numpy
 from tests.layers.attention.patterns import beside_dense, pattern
 
