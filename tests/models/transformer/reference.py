@@ -42,7 +42,7 @@ def dense(x, weights):
 
 def feed_forward(x, weights, act=gelu, gated=False):
     """act(x W + b) W' + b'; gated: act(x W₁) ⊙ (x W₂), then W'."""
-    half = 2 if len(weights) % 2 == 0 and not gated else 1
+    half = len(weights) // 2  # with biases, or without
     if gated:
         first, second, last = weights
         return (act(x @ first) * (x @ second)) @ last

@@ -28,7 +28,11 @@ def tiny(name, **kwargs):
     plain = getattr(model, "model", model)
     random = np.random.default_rng(0)
     plain.set_weights(
-        [w + random.normal(size=w.shape) * 0.2 for w in plain.get_weights()]
+        [
+            # of what it began with only the ones of γ remain
+            np.round(w) + random.normal(size=w.shape) * 0.2
+            for w in plain.get_weights()
+        ]
     )
     return model
 
