@@ -182,6 +182,22 @@ CASES = {
             {"input_dim": 5, "output_dim": 4},
             (integers(9, 2, 7), integers(9, 2, 5), integers(9, 2, 7)),
         ),
+        "RelativeMultiHeadAttention": Case(
+            {"num_heads": 6, "head_dim": 4, "num_key_value_heads": 2},
+            normal(2, 7, 8),
+            sequence=True,
+        ),
+        "ResidualMultiHeadAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+                "accumulate": False,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
         ),

@@ -196,7 +196,8 @@ class GatedAttentionUnit(BaseAttention):
         a = attention_weights(scores, mask, self.normalization)
         a = ops.cast(a, self.compute_dtype)
         context = attention_context(self._drop(a, training), v)  # (b, n, 1, e)
-        outputs = self.output_dense(u * context[:, :, 0])
+        context = ops.cast(context[:, :, 0], self.compute_dtype)
+        outputs = self.output_dense(u * context)
         return (outputs, a[:, 0]) if return_attention_scores else outputs
 
     def _queries(self, inputs, positions):
@@ -207,6 +208,10 @@ class GatedAttentionUnit(BaseAttention):
 
     def _cache_sizes(self):
         return 1, self.key_dim, self.units
+
+    def compute_output_spec(self, *args, **kwargs):
+        # by tracing `call`, which depends on more than shapes
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

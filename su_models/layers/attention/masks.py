@@ -80,4 +80,4 @@ def both_masks(mask, other):
     """Returns what both masks let through; None lets everything through."""
     if mask is None or other is None:
         return other if mask is None else mask
-    return mask & other
+    return ops.logical_and(mask, other)

@@ -208,7 +208,8 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         weights = attention_weights(scores, mask, self.normalization)
         weights = ops.cast(weights, self.compute_dtype)
         dropped = self._drop(weights, training)
-        return self._context(dropped, v, **pairs), weights
+        context = self._context(dropped, v, **pairs)
+        return ops.cast(context, self.compute_dtype), weights
 
     def _scaled(self, q):
         """Returns the queries over √d: first, as float16 ends at 65504."""
@@ -222,6 +223,10 @@ class MultiHeadAttention(BaseMultiHeadAttention):
             and q.shape[1] != 1  # nothing to save
             and not (training and self.dropout)
         )
+
+    def compute_output_spec(self, *args, **kwargs):
+        # by tracing `call`, which depends on more than shapes
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self):
         return {
