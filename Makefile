@@ -76,7 +76,8 @@ examples-smoke: ## each example for some steps, in a temporary folder
 bench: ## the benchmarks, beside their peers in the same run
 	@$(HAVE) test jax torch parity
 	@for benchmark in benchmarks/*.py; do \
-		echo "== $$benchmark"; $(QUIET) $(PY) "$$benchmark" || exit 1; \
+		name=$${benchmark%.py}; echo "== $$benchmark"; \
+		$(QUIET) $(PY) -m "$${name/\//.}" || exit 1; \
 	done
 
 .PHONY: lint

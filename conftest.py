@@ -11,6 +11,7 @@ import pytest  # noqa: E402
 import su_models  # noqa: E402
 
 pytest.register_assert_rewrite("tests.contract")
+collect_ignore = ["tests/contract"]  # checks that tests call, no tests
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,7 @@ ASKING = {"keras.backend.backend", "keras.config.backend"}
 UNTRAINABLE = {"scan", "associative_scan", "slice_update", "slogdet"}
 TRAINED = {"layers", "losses", "optimizers", "training"}
 
-# every public class of these rooms is in tests/contract.py
+# every public class of these rooms is in tests/contract/cases.py
 EXPORTED = {"layers", "losses", "optimizers", "regularizers", "training"}
 
 

@@ -1,4 +1,4 @@
-"""Every public name keeps the contract of its room: tests/contract.py."""
+"""Every public name keeps the contract of its room: tests/contract/."""
 
 import importlib
 import importlib.util
@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests import contract
-from tests.contract import CASES, integers, normal
+from tests.contract import CASES, arguments, integers, normal
+from tests.contract.layers import (
+    check_layer,
+    check_padding_is_ignored,
+    recurrent,
+)
+from tests.contract.losses import check_loss
+from tests.contract.models import check_model
+from tests.contract.optimizers import check_optimizer, check_schedule
+from tests.contract.regularizers import check_regularizer
+from tests.contract.sampling import check_flow, check_sampler
+from tests.contract.training import check_training_wrapper
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 CLASSES = ("layers", "losses", "optimizers", "regularizers", "training")
@@ -51,31 +61,25 @@ def test_contract(room, name, tmp_path):
     target = getattr(importlib.import_module(f"su_models.{room}"), name)
     case = CASES[room][name]
     if case.cell:
-        target = contract.recurrent(target)
+        target = recurrent(target)
     if room == "layers":
-        contract.check_layer(
-            target, case.init, case.inputs, tmp_path, case.shape
-        )
+        check_layer(target, case.init, case.inputs, tmp_path, case.shape)
     elif room == "losses":
-        contract.check_loss(
-            target, case.init, *case.inputs, tmp_path, case.by_sample
-        )
+        check_loss(target, case.init, *case.inputs, tmp_path, case.by_sample)
     elif room == "optimizers" and issubclass(target, Schedule):
-        contract.check_schedule(target, case.init, tmp_path)
+        check_schedule(target, case.init, tmp_path)
     elif room == "optimizers":
-        contract.check_optimizer(target, case.init, tmp_path)
+        check_optimizer(target, case.init, tmp_path)
     elif room == "regularizers":
-        contract.check_regularizer(target, case.init, case.inputs, tmp_path)
+        check_regularizer(target, case.init, case.inputs, tmp_path)
     elif name == "WassersteinFlow":
-        contract.check_flow(target, case.init, case.inputs)
+        check_flow(target, case.init, case.inputs)
     elif room == "sampling":
-        contract.check_sampler(target, case.init, case.inputs)
+        check_sampler(target, case.init, case.inputs)
     elif room == "training":
-        contract.check_training_wrapper(target, case.init, tmp_path, case.step)
+        check_training_wrapper(target, case.init, tmp_path, case.step)
     else:
-        contract.check_model(
-            target, case.init, case.inputs, tmp_path, case.targets
-        )
+        check_model(target, case.init, case.inputs, tmp_path, case.targets)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +88,12 @@ def test_contract(room, name, tmp_path):
 def test_padding_is_ignored(name):
     cls = getattr(importlib.import_module("su_models.layers"), name)
     case = CASES["layers"][name]
-    cls = contract.recurrent(cls) if case.cell else cls
+    cls = recurrent(cls) if case.cell else cls
     x = case.inputs[:2]
     lengths = np.array([[x.shape[1]], [x.shape[1] // 2]])
     mask = np.arange(x.shape[1]) < lengths
-    layer = cls(**contract.arguments(case.init))
-    contract.check_padding_is_ignored(layer, x, mask)
+    layer = cls(**arguments(case.init))
+    check_padding_is_ignored(layer, x, mask)
 
 
 # ---- the contract can fail: one defect a class, and the words of its refusal
@@ -193,11 +197,11 @@ class ForgetsAWeight(Base):
 def test_broken_layer_is_caught(cls, match, tmp_path):
     # Keras itself warns of some missing gradients, and warnings are errors
     with pytest.raises((AssertionError, UserWarning), match=match):
-        contract.check_layer(cls, {"factor": 3.0}, normal(2, 7, 6), tmp_path)
+        check_layer(cls, {"factor": 3.0}, normal(2, 7, 6), tmp_path)
 
 
 def test_sound_layer_passes(tmp_path):
-    contract.check_layer(Base, {"factor": 3.0}, normal(2, 7, 6), tmp_path)
+    check_layer(Base, {"factor": 3.0}, normal(2, 7, 6), tmp_path)
 
 
 class SeesPadding(Base):
@@ -209,7 +213,7 @@ class SeesPadding(Base):
 def test_layer_that_sees_padding_is_caught():
     mask = np.arange(7) < np.array([[7], [3]])
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        contract.check_padding_is_ignored(SeesPadding(), normal(2, 7, 6), mask)
+        check_padding_is_ignored(SeesPadding(), normal(2, 7, 6), mask)
 
 
 @keras.saving.register_keras_serializable(package="broken")
@@ -221,7 +225,7 @@ class IgnoresReduction(keras.losses.MeanSquaredError):
 def test_broken_loss_is_caught(tmp_path):
     y = normal(5, 3)
     with pytest.raises(AssertionError, match="not one number a sample"):
-        contract.check_loss(IgnoresReduction, {}, y + 1, y, tmp_path)
+        check_loss(IgnoresReduction, {}, y + 1, y, tmp_path)
 
 
 @keras.saving.register_keras_serializable(package="broken")
@@ -232,25 +236,23 @@ class ForgetsItsState(keras.optimizers.Adam):
 
 def test_broken_optimizer_is_caught(tmp_path):
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        contract.check_optimizer(
-            ForgetsItsState, {"learning_rate": 0.01}, tmp_path
-        )
+        check_optimizer(ForgetsItsState, {"learning_rate": 0.01}, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("check", "cls", "arguments"),
+    ("check", "cls", "given"),
     [
         (
-            contract.check_loss,
+            check_loss,
             keras.losses.SparseCategoricalCrossentropy,
             ({"from_logits": True}, integers(3, 5), normal(5, 3)),
         ),
         (
-            contract.check_regularizer,
+            check_regularizer,
             keras.regularizers.L2,
             ({"l2": 0.1}, normal(5, 3)),
         ),
     ],
 )
-def test_sound_class_of_keras_passes(check, cls, arguments, tmp_path):
-    check(cls, *arguments, tmp_path)
+def test_sound_class_of_keras_passes(check, cls, given, tmp_path):
+    check(cls, *given, tmp_path)

@@ -60,7 +60,7 @@ def make(tmp_path):
         ("test", "-m pytest -q -m not slow"),
         ("parity", "-legacy/bin/python"),
         ("demo", "examples/draw_saved_model.py runs/ddpm-digits"),
-        ("bench", "benchmarks/two.py"),
+        ("bench", "-m benchmarks.two"),
         ("lint", "-m ruff format --check ."),
         ("articles", "tools/articles.py --write"),
         ("examples-smoke", "my checkout/examples/one.py --smoke"),

@@ -29,9 +29,7 @@ def attention_scores(q, k, bias=None):
     if h == groups:
         scores = accumulated_einsum("bnhd,bmhd->bhnm", q, k)
     else:
-        scores = accumulated_einsum(
-            "bngrd,bmgd->bgrnm", _grouped(q, groups), k
-        )
+        scores = accumulated_einsum("bngrd,bmgd->bgrnm", _grouped(q, groups), k)
         scores = ops.reshape(scores, (ops.shape(q)[0], h, n, m))
     if bias is not None:
         shape = (q.shape[0], h, q.shape[1], k.shape[1])

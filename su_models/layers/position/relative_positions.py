@@ -39,7 +39,10 @@ def relative_positions(query, value=None, positions=None, key_positions=None):
 
 
 def relative_shape(
-    query_shape, value_shape=None, positions_shape=None, key_positions_shape=None
+    query_shape,
+    value_shape=None,
+    positions_shape=None,
+    key_positions_shape=None,
 ):
     """Returns the shape of `relative_positions`, `(1|batch, n, m)`."""
     given = [s for s in (positions_shape, key_positions_shape) if s is not None]

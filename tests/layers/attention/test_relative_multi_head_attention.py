@@ -52,9 +52,7 @@ def test_it_is_the_plain_layer_without_embeddings():
 
 def test_weights_are_returned_on_request():
     layer, x, r = made(), normal(2, 7, 8), normal(1, 7, 7, DIM)
-    out, weights = layer(
-        x, relative_embeddings=r, return_attention_scores=True
-    )
+    out, weights = layer(x, relative_embeddings=r, return_attention_scores=True)
     np.testing.assert_allclose(to_numpy(weights).sum(axis=-1), 1, rtol=1e-5)
     want = to_numpy(layer(x, relative_embeddings=r))
     np.testing.assert_allclose(to_numpy(out), want, atol=1e-6)

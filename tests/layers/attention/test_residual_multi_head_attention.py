@@ -40,14 +40,18 @@ def test_three_layers_match_the_formula(accumulate):
         own = own_scores(layer, to_numpy(y))
         # the loop takes one bias for all samples
         want = [
-            loop(layer, to_numpy(y)[b:][:1], to_numpy(y)[b:][:1], mask[b:], bias=r)
+            loop(
+                layer,
+                to_numpy(y)[b:][:1],
+                to_numpy(y)[b:][:1],
+                mask[b:],
+                bias=r,
+            )
             for b, r in enumerate(residual)
         ]
         more = {} if scores is None else {"residual_scores": scores}
         y, scores = layer(y, attention_mask=mask, **more)
-        np.testing.assert_allclose(
-            to_numpy(y), np.concatenate(want), atol=2e-5
-        )
+        np.testing.assert_allclose(to_numpy(y), np.concatenate(want), atol=2e-5)
         residual = own + residual if accumulate else own
         np.testing.assert_allclose(to_numpy(scores), residual, atol=2e-5)
 

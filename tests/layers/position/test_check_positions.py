@@ -15,7 +15,9 @@ def test_integers_of_the_length_pass(shape):
         np.testing.assert_array_equal(to_numpy(passed), positions)
 
 
-@pytest.mark.parametrize("shape", [(), (6,), (2, 1), (7, 2), (1, 7), (3, 7), (1, 2, 7)])
+@pytest.mark.parametrize(
+    "shape", [(), (6,), (2, 1), (7, 2), (1, 7), (3, 7), (1, 2, 7)]
+)
 def test_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="Received: key_positions of shape"):
         check_positions(np.zeros(shape, "int32"), 7, 2, "key_positions")

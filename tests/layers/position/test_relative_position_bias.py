@@ -97,9 +97,7 @@ def test_generated_slots_after_padding_keep_their_distances():
     _, cache = attention.step(padded, attention.empty_cache(2, 6), 0)
     at = np.array([0, 1, 9, 9, 2, 3])  # the positions of the slots
     for i in (2, 3):
-        bias = layer(
-            x[:, i : i + 1], positions=np.array([i]), key_positions=at
-        )
+        bias = layer(x[:, i : i + 1], positions=np.array([i]), key_positions=at)
         y, cache = attention.step(
             x[:, i : i + 1],
             cache,

@@ -5,7 +5,10 @@
 import numpy as np
 import pytest
 
-from su_models.layers import RelativeMultiHeadAttention, RelativePositionEmbedding
+from su_models.layers import (
+    RelativeMultiHeadAttention,
+    RelativePositionEmbedding,
+)
 from tests.contract import normal, to_numpy
 
 

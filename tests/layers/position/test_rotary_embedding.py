@@ -1,7 +1,7 @@
 """Article: https://kexue.fm/archives/8265
 
 The contract (config, saving, mask, precision, training) is a row in
-tests/contract.py.
+tests/contract/.
 """
 
 import keras
