@@ -6,6 +6,7 @@ from keras import ops
 from su_models.layers.attention.base import BaseAttention
 from su_models.layers.attention.masks import (
     AttentionMasks,
+    joined_mask,
     split_attention_mask,
 )
 from su_models.layers.attention.scores import (
@@ -190,7 +191,7 @@ class GatedAttentionUnit(BaseAttention):
     ):
         q, u = q
         scores = attention_scores(q * self.key_dim**-0.5, k)  # (b, 1, n, m)
-        mask = masks.joined(*ops.shape(scores)[2:])
+        mask = joined_mask(masks, *ops.shape(scores)[2:])
         if mask is not None:
             mask = ops.expand_dims(mask, 1)
         a = attention_weights(scores, mask, self.normalization)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.layers.attention.base import BaseMultiHeadAttention
+from su_models.layers.attention.masks import joined_mask
 from su_models.layers.attention.scores import (
     attention_context,
     attention_scores,
@@ -202,7 +203,7 @@ class MultiHeadAttention(BaseMultiHeadAttention):
 
     def _weigh(self, scores, v, masks, training, **pairs):
         """Returns the context, and the weights before dropout."""
-        mask = masks.joined(*ops.shape(scores)[2:])
+        mask = joined_mask(masks, *ops.shape(scores)[2:])
         if mask is not None:
             mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
         weights = attention_weights(scores, mask, self.normalization)

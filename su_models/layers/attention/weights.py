@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from su_models.backend.precision import needs_wide_operands, sum_dtype
-from su_models.layers.attention.masks import AttentionMasks
+from su_models.layers.attention.masks import AttentionMasks, joined_mask
 from su_models.layers.attention.scores import repeated_heads
 
 NORMALIZATIONS = ("softmax", "softmax_plus", "squared_relu")
@@ -14,6 +14,7 @@ NORMALIZATIONS = ("softmax", "softmax_plus", "squared_relu")
 # the lengths that the entropy-scaled softmax is tuned to, and held above
 _TUNED_LENGTH, _SHORTEST_LENGTH = 512, 16
 
+_NO_MASKS = AttentionMasks()
 _MASKED = -1e30  # in float32 or float64, where all of this is computed
 
 
@@ -35,6 +36,7 @@ def attention_weights(scores, mask=None, normalization="softmax"):
         mask: booleans that broadcast against `scores`; True = attend.
         normalization: one of the three names.
     """
+    scores = ops.convert_to_tensor(scores)
     scores = ops.cast(scores, sum_dtype(scores.dtype))
     if normalization == "squared_relu":
         weights = ops.square(ops.relu(scores)) / _count(scores, mask)
@@ -48,7 +50,7 @@ def attention_weights(scores, mask=None, normalization="softmax"):
     return weights if mask is None else ops.where(mask, weights, 0.0)
 
 
-def softmax_attention(q, k, v, masks=AttentionMasks(), scale=1.0):
+def softmax_attention(q, k, v, masks=_NO_MASKS, scale=1.0):
     """Returns contexts by softmax, through the backend's fused kernel.
 
     The same as `attention_weights` and a product, without weights to return:
@@ -66,7 +68,7 @@ def softmax_attention(q, k, v, masks=AttentionMasks(), scale=1.0):
     """
     n, m = ops.shape(q)[1], ops.shape(k)[1]
     causal = masks.causal and masks.keys is None and masks.pairs is None
-    mask = None if causal else masks.joined(n, m)  # none of n² if causal
+    mask = None if causal else joined_mask(masks, n, m)  # none of n² if causal
     if mask is not None:
         mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
     k, v = (repeated_heads(x, q.shape[2]) for x in (k, v))

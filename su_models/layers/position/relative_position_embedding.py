@@ -25,7 +25,8 @@ class RelativePositionEmbedding(keras.layers.Layer):
 
     What lies farther than c counts as c away, so any length will do. The
     result goes to `RelativeMultiHeadAttention` as `relative_embeddings`; one
-    layer serves all blocks. With `sinusoidal` the vectors are fixed, as in NEZHA.
+    layer serves all blocks. With `sinusoidal` the vectors are fixed, as in
+    NEZHA.
 
     Differs: rows run from the farthest key on the left to the farthest on
     the right, j - i, as in NEZHA and bert4keras; the article counts i - j,

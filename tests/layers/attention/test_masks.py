@@ -5,6 +5,7 @@ import pytest
 
 from su_models.layers.attention.masks import (
     AttentionMasks,
+    joined_mask,
     split_attention_mask,
 )
 from tests.contract import integers, to_numpy
@@ -18,7 +19,7 @@ def boolean(*shape):
 
 def joined(mask, **key_masks):
     masks = AttentionMasks(*split_attention_mask(Q, K, mask, key_masks))
-    return masks.joined(Q[1], K[1])
+    return joined_mask(masks, Q[1], K[1])
 
 
 def test_nothing_masked_is_none():
@@ -51,7 +52,7 @@ def test_causal_masks_join_the_others():
         (AttentionMasks(keys, causal=True), order & keys[:, None]),
         (AttentionMasks(keys, pairs, True), order & keys[:, None] & pairs),
     ):
-        np.testing.assert_array_equal(to_numpy(masks.joined(4, 5)), want)
+        np.testing.assert_array_equal(to_numpy(joined_mask(masks, 4, 5)), want)
 
 
 @pytest.mark.parametrize(

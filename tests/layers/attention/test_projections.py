@@ -16,12 +16,12 @@ def made(input_shape=(2, 7, 128), dims=(8, 16), kernel="glorot_uniform"):
 def test_heads_are_made_of_features_and_merged_again():
     x, context = normal(2, 7, 5), normal(2, 7, 3, 4)
     to, back = made(x.shape, (3, 4)), made(context.shape, (6,))
-    for dense, x, equation in (
+    for dense, given, equation in (
         (to, x, "bnd,dhe->bnhe"),
         (back, context, "bnhe,hed->bnd"),
     ):
-        want = np.einsum(equation, x, to_numpy(dense.kernel))
-        np.testing.assert_allclose(to_numpy(dense(x)), want, atol=1e-5)
+        want = np.einsum(equation, given, to_numpy(dense.kernel))
+        np.testing.assert_allclose(to_numpy(dense(given)), want, atol=1e-5)
 
 
 def test_kernels_are_initialised_as_the_matrices_that_they_are():

@@ -37,16 +37,10 @@ def test_three_layers_match_the_formula(accumulate):
     y, mask, scores = x, some_mask(7, 7), None
     residual = np.zeros((2, HEADS, 7, 7))
     for layer in layers:
-        own = own_scores(layer, to_numpy(y))
-        # the loop takes one bias for all samples
-        want = [
-            loop(
-                layer,
-                to_numpy(y)[b:][:1],
-                to_numpy(y)[b:][:1],
-                mask[b:],
-                bias=r,
-            )
+        before = to_numpy(y)
+        own = own_scores(layer, before)
+        want = [  # the loop takes one bias for all samples
+            loop(layer, before[b:][:1], before[b:][:1], mask[b:], bias=r)
             for b, r in enumerate(residual)
         ]
         more = {} if scores is None else {"residual_scores": scores}
