@@ -57,7 +57,7 @@ def pytest_terminal_summary(terminalreporter):
     """Says what was left out."""
     if keras.config.backend() != "tensorflow":
         terminalreporter.write_line(
-            f"Not on {keras.config.backend()}, as they hold no tensors: "
+            f"Hold no tensors, so not on {keras.config.backend()}: "
             f"{', '.join(BACKENDLESS)}"
         )
 

@@ -30,7 +30,9 @@ def table(seconds, budgets):
         rooms[room(nodeid)] += value
         counts[room(nodeid)] += 1
     yield f"{'room':<16}{'tests':>6}{'seconds':>9}{'budget':>8}"
-    rows = [(name, counts[name], rooms[name]) for name, _ in rooms.most_common()]
+    rows = [
+        (name, counts[name], rooms[name]) for name, _ in rooms.most_common()
+    ]
     for name, count, value in [*rows, ("all", len(seconds), rooms.total())]:
         budget = budgets.get(name, sum(budgets.values()) * (name == "all"))
         line = f"{name:<16}{count:>6}{value:>9.1f}{budget or '':>8}"
@@ -46,7 +48,7 @@ def spent():
 
 
 class Times:
-    """Measures in the process that runs a test, adds up where all reports go."""
+    """Measures where a test runs, and adds up where all reports go."""
 
     def __init__(self):
         self.last = spent()
@@ -73,4 +75,5 @@ class Times:
 
 
 def pytest_configure(config):
+    """Is called by pytest."""
     config.pluginmanager.register(Times())
