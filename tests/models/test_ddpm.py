@@ -9,7 +9,7 @@ from su_models.layers import TimestepEmbedding
 from su_models.models import build_ddpm, build_ddpm_trainer, ddpm
 from su_models.optimizers import Lookahead
 from su_models.sampling import NoiseSchedule
-from tests.contract import JIT, _policy, normal, to_numpy
+from tests.contract.base import JIT, global_policy, normal, to_numpy
 
 JAX = keras.config.backend() == "jax"
 SMALL = {"widths": (4, 8), "blocks": 1, "num_steps": 12, "groups": 2}
@@ -257,7 +257,7 @@ def test_every_pixel_of_the_noise_sees_every_pixel_of_the_image(variant):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_low_precision_gives_float32_noise_near_the_exact(variant, policy):
     model = perturb(small(variant))
-    with _policy(policy):
+    with global_policy(policy):
         low = small(variant)
     low.set_weights(model.get_weights())
     assert low.get_layer("stem").compute_dtype == policy.removeprefix("mixed_")
@@ -352,7 +352,7 @@ def test_trains_with_lookahead_and_averages_are_left_in_the_model(
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_trains_in_low_precision(policy):
-    with _policy(policy):
+    with global_policy(policy):
         model = small("dense")
         trainer = build_ddpm_trainer(model, STRONG, seed=0)
         adam = Lookahead(keras.optimizers.Adam(1e-2))
