@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.precision import accumulated_mean, sum_dtype
 from su_models.backend.take_rows import take_rows
 from su_models.utils.checks import is_integer, is_real
 
@@ -145,16 +146,22 @@ class VectorQuantizer(keras.layers.Layer):
             shape=shape,
             initializer=initializer,
             trainable=False,
+            # a moving average in 16 bits would stand still
+            dtype=self._wide,
             autocast=False,
             aggregation="mean",
         )
 
     @property
+    def _wide(self):
+        """The dtype of distances, sums and averages."""
+        return sum_dtype(self.compute_dtype)
+
+    @property
     def codebook(self):
         """The codes e as a tensor `(codebook_size, d)`."""
-        if self._moved is None:
-            return ops.convert_to_tensor(self._trained)
-        return ops.add(self._trained, self._moved)
+        trained = ops.cast(self._trained, self._wide)
+        return trained if self._moved is None else trained + self._moved
 
     def lookup(self, indices):
         """Returns the codes of int `indices`, e.g. those that were generated.
@@ -180,13 +187,13 @@ class VectorQuantizer(keras.layers.Layer):
         return ops.exp(-ops.sum(share * ops.log(share)))
 
     def call(self, inputs, mask=None, training=None):
-        z = ops.cast(inputs, "float32")
+        z = ops.cast(inputs, self._wide)
         codebook = self.codebook
         flat = ops.reshape(z, (-1, z.shape[-1]))  # (n, d)
         nearest = _nearest(ops.stop_gradient(flat), ops.stop_gradient(codebook))
         indices = ops.reshape(nearest, ops.shape(z)[:-1])
         code = take_rows(codebook, indices)
-        keep = _keep(mask, indices)
+        keep = _keep(mask, indices, self._wide)
         for weight, a, b in self._terms(z, code):
             self.add_loss(weight * _mean_square(a - b, keep))
         if training and self.trainable and 0 not in z.shape:
@@ -225,7 +232,8 @@ class VectorQuantizer(keras.layers.Layer):
         """What is not learned by gradients: `dead` codes move to `rows`."""
         if dead is not None:
             moved = ops.convert_to_tensor(self._moved)
-            away = ops.subtract(rows, ops.stop_gradient(self._trained))
+            trained = ops.cast(self._trained, self._wide)
+            away = rows - ops.stop_gradient(trained)
             self._moved.assign(ops.where(dead[:, None], away, moved))
 
     def _spread(self, z, kept_first, total):
@@ -237,6 +245,7 @@ class VectorQuantizer(keras.layers.Layer):
         multiples = _GOLDEN * np.arange(self.codebook_size) % 1.0
         shift = keras.random.uniform((), seed=self.generator, dtype="float32")
         place = (ops.convert_to_tensor(multiples, "float32") + shift) % 1.0
+        total = ops.cast(total, "float32")
         place = ops.minimum(ops.floor(place * total), total - 1)
         place = ops.cast(ops.maximum(place, 0.0), "int32")
         if kept_first is not None:
@@ -290,9 +299,9 @@ def _nearest(z, codebook):
     return ops.cast(ops.argmin(distance, axis=-1), "int32")
 
 
-def _keep(mask, indices):
+def _keep(mask, indices, dtype):
     """Returns 1 for each vector that counts, else 0, as `indices`."""
-    ones = ops.ones_like(indices, dtype="float32")
+    ones = ops.ones_like(indices, dtype=dtype)
     if mask is None:
         return ones
     shape, full = tuple(mask.shape), tuple(indices.shape)
@@ -303,7 +312,7 @@ def _keep(mask, indices):
             f"`mask` must have the first axes of {full}. "
             f"Received: mask of shape {shape}"
         )
-    mask = ops.cast(mask, "float32")
+    mask = ops.cast(mask, dtype)
     for _ in full[len(shape) :]:
         mask = ops.expand_dims(mask, axis=-1)
     return ones * mask
@@ -311,5 +320,5 @@ def _keep(mask, indices):
 
 def _mean_square(difference, keep):
     """Mean square, over features and over the vectors that count."""
-    each = ops.mean(ops.square(difference), axis=-1)
+    each = accumulated_mean(ops.square(difference), axis=-1)
     return ops.sum(each * keep) / ops.maximum(ops.sum(keep), 1.0)
