@@ -1,15 +1,10 @@
 """SavedModel: a model that TensorFlow loads without its Python code."""
 
-import contextlib
-import os
-import pathlib
-import shutil
-import tempfile
-
 import keras
 
 from su_models.backend.compile import compiled
 from su_models.backend.selection import require_backend, runs_on
+from su_models.utils.files import replacing_folder
 
 # attributes that the loaded artifact has beside its endpoints
 _TAKEN = {
@@ -71,7 +66,7 @@ def export_saved_model(model, path, endpoints=None):
         name: _function(name, endpoint)
         for name, endpoint in (endpoints or {}).items()
     }
-    with _replaced(path) as written:
+    with replacing_folder(path, _check_replaceable) as written:
         archive = keras.export.ExportArchive()
         archive.track(model)
         options = {}
@@ -129,39 +124,12 @@ def _function(name, endpoint):
     return fn, list(signature)
 
 
-@contextlib.contextmanager
-def _replaced(path):
-    """Gives a path to write at, and moves what is there to `path`."""
-    path = pathlib.Path(os.path.realpath(path))
-    if path.exists() and not _is_replaceable(path):
-        raise ValueError(
-            "`path` must be a new folder, an empty one, or a SavedModel. "
-            f"Received: path={path}"
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise OSError(
-            f"`path` cannot be written: {error}. Received: path={path}"
-        ) from error
-    new, old = pathlib.Path(work, "new"), pathlib.Path(work, "old")
-    try:
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(new, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.rmdir(work)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _is_replaceable(path):
-    if not path.is_dir():
-        return False
-    return (path / "saved_model.pb").exists() or not any(path.iterdir())
+def _check_replaceable(path):
+    """Rejects a path that holds something other than an artifact."""
+    if path.is_dir():
+        if (path / "saved_model.pb").exists() or not any(path.iterdir()):
+            return
+    raise ValueError(
+        "`path` must be a new folder, an empty one, or a SavedModel. "
+        f"Received: path={path}"
+    )

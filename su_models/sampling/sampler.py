@@ -6,8 +6,8 @@ from keras import ops
 
 from su_models.backend.compile import compiled
 from su_models.backend.random import normal, seed_words
-from su_models.backend.sequential_map import sequential_map
 from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
+from su_models.sampling.batches import Batches
 from su_models.utils.checks import is_integer
 from su_models.utils.split_model import split_model
 
@@ -103,18 +103,8 @@ class Sampler:
         Returns:
             A float32 array `(num_samples, ...)`.
         """
-        _check_count("num_samples", num_samples)
-        batch = self.batch_program(denoiser, batch_size)
-        seed, done = _checked_seed(seed), []
-        count = -(-num_samples // batch_size)
-        bar = (
-            keras.utils.Progbar(count, unit_name="batch") if progress else None
-        )
-        for k in range(count):
-            done.append(ops.convert_to_numpy(batch(seed, k)))
-            if progress:
-                bar.update(k + 1)
-        return np.concatenate(done)[:num_samples]
+        batches = self.batches(denoiser, batch_size)
+        return batches.sample(num_samples, seed, progress)
 
     def batch_program(self, denoiser, batch_size):
         """Returns a function `(seed, k)` → batch number k of the samples."""
@@ -149,19 +139,12 @@ class Sampler:
         Returns:
             A function with an attribute `input_signature`.
         """
+        return self.batches(denoiser, batch_size).endpoint()
+
+    def batches(self, denoiser, batch_size):
+        """Returns the `Batches` that `sample` and `endpoint` draw from."""
         batch = self.batch_program(denoiser, batch_size)
-        shape = _batch_shape(denoiser, batch_size)
-
-        def sample(seed, num_samples):
-            count = -(-num_samples // batch_size)
-            x = sequential_map(lambda k: batch(seed, k), count, shape)
-            return ops.reshape(x, (-1, *shape[1:]))[:num_samples]
-
-        sample.input_signature = [
-            keras.InputSpec(shape=(), dtype="int32", name=name)
-            for name in ("seed", "num_samples")
-        ]
-        return sample
+        return Batches(batch, _batch_shape(denoiser, batch_size))
 
     def _program(self, denoiser):
         """Returns the compiled loop; the last one is kept for reuse."""
