@@ -6,6 +6,9 @@ from su_models.backend.compile import compiled
 from su_models.backend.selection import require_backend, runs_on
 from su_models.utils.files import replacing_folder
 
+# of each TensorFlow, the newest JAX whose StableHLO it was seen to read
+READABLE = {(2, 21): (0, 10)}
+
 # attributes that the loaded artifact has beside its endpoints
 _TAKEN = {
     "serve",
@@ -45,7 +48,8 @@ def export_saved_model(model, path, endpoints=None):
         ValueError: if the path is taken by something else, or `model` or an
             endpoint is not as described.
         OSError: if the path cannot be written.
-        NotImplementedError: on PyTorch, and for endpoints on JAX.
+        NotImplementedError: on PyTorch, for endpoints on JAX, and for a JAX
+            that is newer than TensorFlow can read.
 
     Example:
 
@@ -61,6 +65,8 @@ def export_saved_model(model, path, endpoints=None):
     require_backend("Export of a SavedModel", "tensorflow", "jax")
     if endpoints:
         require_backend("Export of `endpoints`", "tensorflow")
+    if runs_on("jax"):
+        _check_versions()
     signature = _model_signature(model)
     functions = {
         name: _function(name, endpoint)
@@ -78,7 +84,40 @@ def export_saved_model(model, path, endpoints=None):
         archive.add_endpoint("serve", model.__call__, signature, **options)
         for name, (fn, signature) in functions.items():
             archive.add_endpoint(name, fn, signature)
+        _write(archive, written, path)
+
+
+def _write(archive, written, path):
+    """Writes the artifact; a full disk is an OSError, as everywhere else."""
+    import tensorflow as tf
+
+    try:
         archive.write_out(str(written), verbose=False)
+    except tf.errors.OpError as error:
+        reason = error.message.split("; ")[-1].split(" [Op:")[0]
+        raise OSError(
+            f"`path` cannot be written: {reason}. Received: path={path}"
+        ) from error
+
+
+def _check_versions():
+    """Rejects a JAX whose programs this TensorFlow cannot read."""
+    import jax
+    import tensorflow as tf
+
+    newest = READABLE.get(_minor(tf.__version__))
+    if newest and _minor(jax.__version__) > newest:
+        raise NotImplementedError(
+            f"TensorFlow {tf.__version__} reads programs of JAX up to "
+            f"{'.'.join(map(str, newest))}; install "
+            f'"jax>=0.10,<{newest[0]}.{newest[1] + 1}". '
+            f"Received: jax {jax.__version__}"
+        )
+
+
+def _minor(version):
+    """Returns the first two numbers of a version."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _keep_one_copy(archive, model):

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import keras
 
-from su_models.runs import train as training
 from su_models.runs.minibatches import Minibatches
+from su_models.runs.train import train_run
 from su_models.utils.checks import (
     check_flag,
     check_positive,
@@ -130,7 +130,7 @@ class Task:
                 training.
             FloatingPointError: if a reported number is no longer finite.
         """
-        return training.train(self, folder, examples, progress)
+        return train_run(self, folder, examples, progress)
 
     def examples(self):
         """Returns what is trained on: an array, or a structure of arrays."""

@@ -112,10 +112,10 @@ class ImageJudge:
 
     def nearest(self, images):
         """Returns the median distance to the nearest training image."""
-        lengths = (self.train**2).sum(axis=1)
+        train, images = (x.astype("float64") for x in (self.train, images))
+        lengths = (train**2).sum(axis=1)
         squares = [
-            (lengths - 2 * some @ self.train.T).min(axis=1)
-            + (some**2).sum(axis=1)
+            (lengths - 2 * some @ train.T).min(axis=1) + (some**2).sum(axis=1)
             for some in np.array_split(images, -(-len(images) // 500))
         ]
         return np.median(np.sqrt(np.concatenate(squares).clip(0)))
@@ -176,5 +176,6 @@ def scaled(images, white=255):
 
 
 def _flat(images):
-    """Returns one row of float64 an image."""
-    return np.reshape(images, (len(images), -1)).astype("float64")
+    """Returns one row of floats an image."""
+    rows = np.reshape(images, (len(images), -1))
+    return rows if rows.dtype.kind == "f" else rows.astype("float64")

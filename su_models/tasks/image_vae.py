@@ -108,7 +108,7 @@ class ImageVAE(ImageTask):
             "reconstructions": side_by_side(made, real, columns),
         }
 
-    def evaluate(self, model, progress=False):
+    def evaluate(self, model, progress=False, number=None):
         """Returns the judge's figures, and the terms of the held-out loss.
 
         `"held_out_loss"` is `"held_out_error"`, ‖x - x̂‖² / (2 τ²) with one
@@ -122,7 +122,7 @@ class ImageVAE(ImageTask):
         error = square.sum(axis=(1, 2, 3)).mean() / (2 * self.stddev**2)
         divergence = float(ops.mean(normal_kl(mean, log_variance)))
         return {
-            **super().evaluate(model, progress),
+            **super().evaluate(model, progress, number),
             "held_out_loss": error + divergence,
             "held_out_error": error,
             "held_out_divergence": divergence,

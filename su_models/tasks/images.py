@@ -111,8 +111,14 @@ class ImageTask(Task):
         draw.input_signature = sample.input_signature[:1]
         return {"sample": sample, "draw": draw}
 
-    def evaluate(self, model, progress=False):
-        """Returns how good samples of seed 0 are, by the data set's judge."""
+    def evaluate(self, model, progress=False, number=None):
+        """Returns how good samples of seed 0 are, by the data set's judge.
+
+        Args:
+            model: what `train` returned.
+            progress: bool. Shows a progress bar.
+            number: optional int. Samples, if not the judge's usual number.
+        """
         judge = judge_of(self.data)
-        samples = self.sample(model, judge.num_samples, 0, progress)
-        return judge(samples)
+        number = judge.num_samples if number is None else number
+        return judge(self.sample(model, number, 0, progress))

@@ -1,15 +1,15 @@
 """Which tasks there are, and the runs that have a name.
 
-A new task is one module of this folder with a class and its `RUNS`, and one
-line here.
+A new task is one module of this folder with a class and its `RUNS`, which are
+added here.
 """
 
 from su_models.runs.run_folder import RunFolder
-from su_models.tasks import image_diffusion, image_vae
+from su_models.tasks.image_diffusion import RUNS as DIFFUSIONS
+from su_models.tasks.image_vae import RUNS as VAES
 from su_models.utils.nearest import nearest
 
-MODULES = (image_diffusion, image_vae)
-RUNS = {name: task for module in MODULES for name, task in module.RUNS.items()}
+RUNS = {**DIFFUSIONS, **VAES}
 TASKS = {type(task).task_name: type(task) for task in RUNS.values()}
 
 
