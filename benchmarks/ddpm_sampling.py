@@ -17,8 +17,8 @@ to the images as one. Beside it, in the same run:
 All must draw the same images, to 1e-4 of the largest value, before anything
 is measured. Also measured, for the record: one compiled training step.
 
-    KERAS_BACKEND=tensorflow python benchmarks/ddpm_sampling.py
-    KERAS_BACKEND=jax python benchmarks/ddpm_sampling.py
+    KERAS_BACKEND=tensorflow python -m benchmarks.ddpm_sampling
+    KERAS_BACKEND=jax python -m benchmarks.ddpm_sampling
 
 Seed 0. Results, each with its date and device: benchmarks/README.md.
 """
@@ -35,9 +35,6 @@ import torch  # before TensorFlow
 import keras
 import numpy as np
 from diffusers import DDIMScheduler
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.common.timing import (
     alternate,

@@ -16,7 +16,7 @@ Peers take turns of six steps, of which the first does not count. Also: the
 exponent of the size in the time; and, in processes of their own, how far the
 memory of a step reaches above what is there before it, in tables.
 
-    KERAS_BACKEND=tensorflow python benchmarks/lazy_optimizer.py
+    KERAS_BACKEND=tensorflow python -m benchmarks.lazy_optimizer
 
 Seed 0. Results, each with its date and device: benchmarks/README.md.
 """
@@ -35,9 +35,6 @@ import torch  # before TensorFlow
 import keras
 import numpy as np
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from benchmarks.common.timing import (
     alternate,
     circumstances,
@@ -47,6 +44,7 @@ from benchmarks.common.timing import (
 )
 from su_models.optimizers import LazyOptimizer
 
+ROOT = pathlib.Path(__file__).parents[1]
 SEED = 0
 DIM = 64
 IDS = 4096
@@ -266,8 +264,9 @@ def _memories(given):
     for name in COMPILED:
         words = ["--memory", name, "--rows", str(rows), "--ids", str(given.ids)]
         run = subprocess.run(
-            [sys.executable, __file__, *words],
+            [sys.executable, "-m", "benchmarks.lazy_optimizer", *words],
             check=True,
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -14,8 +14,8 @@ One recurrent layer on random sequences, mean squared error, SGD, float32, by
 Ours, the cell's and PyTorch's must have the same losses for three steps, to
 1e-4, before anything is measured: then their gradients are the same too.
 
-    KERAS_BACKEND=tensorflow python benchmarks/on_lstm.py
-    KERAS_BACKEND=jax python benchmarks/on_lstm.py
+    KERAS_BACKEND=tensorflow python -m benchmarks.on_lstm
+    KERAS_BACKEND=jax python -m benchmarks.on_lstm
 
 Seed 0. Results, each with its date and device: benchmarks/README.md.
 """
@@ -30,9 +30,6 @@ import torch  # before TensorFlow
 # isort: split
 import keras
 import numpy as np
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.common.timing import (
     alternate,

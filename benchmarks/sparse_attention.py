@@ -24,7 +24,7 @@ above the same process at rest, after a warm-up of 256 tokens (inputs belong to
 the rest; compilation at the measured length and the masks belong to the peak).
 It reads /proc, so it needs Linux.
 
-    KERAS_BACKEND=tensorflow python benchmarks/sparse_attention.py
+    KERAS_BACKEND=tensorflow python -m benchmarks.sparse_attention
 
 Seed 0. Results, each with its date and device: benchmarks/README.md.
 """
@@ -47,9 +47,6 @@ import keras
 import numpy as np
 from keras import ops
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from benchmarks.common.timing import (
     alternate,
     circumstances,
@@ -64,6 +61,7 @@ from su_models.ops import (
     sparse_attention,
 )
 
+ROOT = pathlib.Path(__file__).parents[1]
 SEED = 0
 HEADS, DIM, WINDOW = 4, 64, 128
 LENGTHS = 1024, 2048, 4096, 8192, 16384
@@ -389,9 +387,10 @@ def _memories(given):
         names += [] if backward else [FLEX]
         found[title] = {}
         for name in names:
-            child = [name, str(n), str(int(backward))]
+            words = ["--child", name, str(n), str(int(backward))]
             run = subprocess.run(
-                [sys.executable, __file__, "--child", *child],
+                [sys.executable, "-m", "benchmarks.sparse_attention", *words],
+                cwd=ROOT,
                 capture_output=True,
                 text=True,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},

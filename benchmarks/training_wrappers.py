@@ -7,22 +7,18 @@ that `fit` runs, compiled by XLA (`jit_compile=True`), with an accuracy metric
 and dropout as in real training. Peers take turns of five steps, of which the
 first does not count.
 
-    KERAS_BACKEND=tensorflow python benchmarks/training_wrappers.py
+    KERAS_BACKEND=tensorflow python -m benchmarks.training_wrappers
 
 Seed 0. Results, each with its date and device: benchmarks/README.md.
 """
 
 import argparse
 import pathlib
-import sys
 import time
 
 import keras
 import numpy as np
 from keras import layers
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks.common.timing import (
     alternate,

@@ -19,4 +19,9 @@ def is_known(x):
         import jax
 
         return not isinstance(x, jax.core.Tracer)
-    return True
+    import torch
+
+    if not isinstance(x, torch.Tensor):
+        return True
+    # Keras infers shapes on the device "meta"
+    return not torch.compiler.is_compiling() and x.device.type != "meta"

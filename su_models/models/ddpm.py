@@ -12,6 +12,7 @@ from su_models.layers.diffusion.noise_prediction_loss import (
 from su_models.layers.diffusion.timestep_embedding import (
     TimestepEmbedding,
 )
+from su_models.ops.noise_schedule import check_schedule
 
 _DEFAULTS = {
     "blocks": 2,
@@ -163,7 +164,7 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
     >>> trainer = su_models.models.build_ddpm_trainer(net, schedule, seed=0)
     >>> trainer.compile("adam", jit_compile=True)
     """
-    TimestepEmbedding.check(denoiser, schedule)
+    TimestepEmbedding.check(denoiser, check_schedule(schedule).num_steps)
 
     # === Layers ===
     diffuse = ForwardDiffusion(schedule, seed=seed, name="diffuse")

@@ -194,6 +194,28 @@ def check_shape(name, tensor, expected, broadcast=0):
         )
 
 
+def check_numbers(name, values):
+    """Returns `values` as a float64 NumPy array.
+
+    Args:
+        name: the argument's name, for the message.
+        values: a number, or nested lists, tuples or arrays of numbers.
+
+    Raises:
+        ValueError: if an entry is no finite number; a bool or a string is
+            none.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError(
+            f"`{name}` must be finite numbers. Received: {name}={values!r}"
+        )
+    return array.astype("float64")
+
+
 def check_finite(name, array):
     """Returns `array` as a NumPy array.
 

@@ -32,3 +32,11 @@ def test_traced_tensors_are_not_known():
     compiled(fn)(keras.ops.ones(2))
     traced = keras.backend.backend() != "torch"  # which is not compiled
     assert (False in seen) == traced
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="how PyTorch infers shapes"
+)
+def test_tensors_without_memory_are_not_known():
+    with keras.device("meta"):
+        assert not is_known(keras.ops.ones(2))

@@ -1,10 +1,6 @@
 """The benchmark of ON-LSTM, in its smallest form."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -14,7 +10,6 @@ from su_models.layers import ONLSTM
 from tests.contract import normal, to_numpy
 
 pytestmark = pytest.mark.parity
-SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks/on_lstm.py"
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +63,3 @@ def test_other_losses_end_the_run(benchmark):
 def test_a_run_that_learns_nothing_ends(benchmark, losses):
     with pytest.raises(SystemExit, match="Nothing is learned"):
         benchmark.largest_difference({benchmark.OURS: losses})
-
-
-def test_it_runs_as_a_script_and_refuses_other_backends(benchmark):
-    run = subprocess.run(
-        [sys.executable, str(SCRIPT), "--smoke"],
-        env={**os.environ, "KERAS_BACKEND": "torch"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 1
-    assert "Received: torch" in run.stderr.splitlines()[-1]

@@ -1,10 +1,7 @@
 """The benchmark of sparse attention, in its smallest form."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,7 +9,6 @@ import pytest
 
 pytestmark = pytest.mark.parity
 BACKEND = keras.config.backend()
-SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks/sparse_attention.py"
 only_tensorflow = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="the benchmark runs on tensorflow"
 )
@@ -86,14 +82,3 @@ def test_the_peak_is_what_the_call_held(benchmark, monkeypatch):
 
     monkeypatch.setattr(benchmark, "make", make)
     assert 290 < benchmark.peak_memory("any", 300, 0) < 320
-
-
-def test_it_runs_as_a_script_and_refuses_other_backends(benchmark):
-    run = subprocess.run(
-        [sys.executable, str(SCRIPT), "--smoke"],
-        env={**os.environ, "KERAS_BACKEND": "torch"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 1
-    assert "Received: torch" in run.stderr.splitlines()[-1]

@@ -1,17 +1,12 @@
 """The benchmark of the training wrappers, in its smallest form."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import pytest
 
 pytestmark = pytest.mark.parity
 BACKEND = keras.config.backend()
-SCRIPT = pathlib.Path(__file__).parents[2] / "benchmarks/training_wrappers.py"
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +46,3 @@ def test_every_wrapper_takes_every_network(benchmark, name):
     for wrap in benchmark.WRAPPERS.values():
         net = wrap(model)
         assert net is model or net.model is model
-
-
-def test_it_refuses_pytorch():
-    run = subprocess.run(
-        [sys.executable, str(SCRIPT), "--smoke"],
-        env={**os.environ, "KERAS_BACKEND": "torch"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 1
-    assert "Received: torch" in run.stderr.splitlines()[-1]

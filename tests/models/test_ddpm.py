@@ -425,7 +425,7 @@ def test_denoiser_with_another_number_of_steps_is_refused():
     model = small("ho")
     x, t = keras.Input((8, 8, 2)), keras.Input((), dtype="int32")
     for denoiser in model, keras.Model([x, t], model([x, t])):
-        match = r"num_steps=12, schedule with num_steps=10"
+        match = r"num_steps=10. Received: denoiser with num_steps=12"
         with pytest.raises(ValueError, match=match):
             build_ddpm_trainer(denoiser, NoiseSchedule.author(10))
 

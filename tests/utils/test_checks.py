@@ -11,6 +11,7 @@ from su_models.utils.checks import (
     check_integer,
     check_mask,
     check_number,
+    check_numbers,
     check_seed,
     check_shape,
     check_share,
@@ -171,6 +172,21 @@ def test_finite_arrays():
     for wrong in ([np.nan], [np.inf], ["a"], [None]):
         with pytest.raises(ValueError, match="`x` must be finite numbers"):
             check_finite("x", wrong)
+
+
+@pytest.mark.parametrize("x", [2, np.float32(0.5), [1, 2.5], [[1], [2]]])
+def test_numbers_become_float64(x):
+    got = check_numbers("x", x)
+    assert got.dtype == "float64"
+    np.testing.assert_array_equal(got, x)
+
+
+@pytest.mark.parametrize(
+    "x", [np.nan, [np.inf], "a", ["1"], None, [None], True, [[1], [1, 2]], 1j]
+)
+def test_everything_else_is_no_number(x):
+    with pytest.raises(ValueError, match="`x` must be finite numbers. Rec"):
+        check_numbers("x", x)
 
 
 def test_masks_are_booleans():

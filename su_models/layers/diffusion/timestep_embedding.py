@@ -92,30 +92,29 @@ class TimestepEmbedding(keras.layers.Layer):
         }
 
     @classmethod
-    def check(cls, denoiser, schedule):
-        """Refuses a network with a table of other steps than the schedule's.
+    def check(cls, denoiser, num_steps):
+        """Rejects a network with a table of another number of steps.
 
         Args:
             denoiser: a `keras.Model`; its layers and inner models are
-                searched.
-            schedule: a `su_models.sampling.NoiseSchedule`.
+                searched. Anything else has no layers.
+            num_steps: int. How many steps the table must have.
 
         Raises:
             ValueError: if a `TimestepEmbedding` has another number of steps.
         """
         for layer in _layers(denoiser):
-            table = isinstance(layer, cls)
-            if table and layer.num_steps != schedule.num_steps:
+            if isinstance(layer, cls) and layer.num_steps != num_steps:
                 raise ValueError(
-                    "`denoiser` and `schedule` must have as many steps. "
-                    f"Received: denoiser with num_steps={layer.num_steps}, "
-                    f"schedule with num_steps={schedule.num_steps}"
+                    "`denoiser` must have a table of the steps that are "
+                    f"taken, num_steps={num_steps}. "
+                    f"Received: denoiser with num_steps={layer.num_steps}"
                 )
 
 
 def _layers(model):
     """Yields the layers of a model, and of models inside it."""
-    for layer in model.layers:
+    for layer in model.layers if isinstance(model, keras.Model) else ():
         yield layer
         if isinstance(layer, keras.Model):
             yield from _layers(layer)

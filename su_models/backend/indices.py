@@ -1,0 +1,93 @@
+"""Indices that do not exist: an error, or NaN where no error can be raised."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from su_models.backend.tracing import is_known
+
+
+def check_indices(name, indices, size, first=0):
+    """Returns indices that exist, and where the given ones did.
+
+    Backends disagree about an index out of range: they clip it, wrap it,
+    return zeros, or raise an error. Here it is an error wherever its value
+    is known. In a compiled program and in a SavedModel it is not known;
+    there the index is replaced by `first`, and `nan_outside` turns what was
+    looked up into NaN.
+
+    Args:
+        name: the argument's name, for the message.
+        indices: integers of any dtype and shape, or floating-point numbers
+            that are integers (Keras casts labels).
+        size: int > 0. How many indices exist.
+        first: int. The smallest of them.
+
+    Returns:
+        `(indices, inside)`: int32 indices, each of which exists, and
+        booleans of the same shape, False where an index was replaced.
+        `inside` is None if all values are known, and so right.
+
+    Raises:
+        ValueError: if a known index is none of `first`, ..., `first + size -
+            1`.
+    """
+    if is_known(indices):
+        tensor = ops.is_tensor(indices) or isinstance(indices, keras.Variable)
+        values = indices if tensor else np.asarray(indices)
+        _check_values(name, ops.convert_to_numpy(values), size, first)
+        if not tensor:  # JAX would warn of int64
+            values = ops.convert_to_tensor(values.astype("int32"))
+        return ops.cast(values, "int32"), None
+    dtype = keras.backend.standardize_dtype(indices.dtype)
+    if keras.backend.is_float_dtype(dtype):
+        if dtype != "float64":
+            indices = ops.cast(indices, "float32")
+        inside = ops.equal(indices, ops.floor(indices))
+    else:
+        if "64" not in dtype and dtype != "uint32":
+            indices = ops.cast(indices, "int32")  # `size` may be no uint8
+        inside = True
+    inside = ops.logical_and(
+        inside,
+        ops.logical_and(indices >= first, indices < first + size),
+    )
+    # before the cast: 2³² would be 0
+    indices = ops.where(inside, indices, ops.full_like(indices, first))
+    return ops.cast(indices, "int32"), inside
+
+
+def nan_outside(x, inside):
+    """Returns `x`, NaN where `inside` is False.
+
+    Args:
+        x: floating-point tensor, whose first axes are those of `inside`.
+        inside: booleans, as `check_indices` returns them. None: `x` itself.
+
+    Raises:
+        ValueError: if `x` is an integer tensor, which has no NaN.
+    """
+    if inside is None:
+        return x
+    if not keras.backend.is_float_dtype(x.dtype):
+        raise ValueError(
+            "`x` must be a floating-point tensor: integers have no NaN. "
+            f"Received: x of {keras.backend.standardize_dtype(x.dtype)}"
+        )
+    inside = ops.convert_to_tensor(inside)
+    for _ in range(len(x.shape) - len(inside.shape)):
+        inside = ops.expand_dims(inside, -1)
+    return ops.where(inside, x, float("nan"))
+
+
+def _check_values(name, values, size, first):
+    """Raises an error if an index does not exist."""
+    wrong = ~((values >= first) & (values < first + size))  # NaN is wrong
+    if values.dtype.kind not in "biu":
+        wrong |= values != np.floor(values)
+    if wrong.any():
+        shown = ", ".join(f"{i}" for i in np.unique(values[wrong])[:5])
+        raise ValueError(
+            f"`{name}` must be integers from {first} to {first + size - 1}. "
+            f"Received: {name} with {shown}"
+        )
