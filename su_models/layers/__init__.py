@@ -50,6 +50,7 @@ from su_models.layers.quantization.vector_quantizer_ema import (
 from su_models.layers.recurrent.on_lstm import ONLSTM, ONLSTMCell
 from su_models.layers.stochastic.gumbel_softmax import GumbelSoftmax
 from su_models.layers.stochastic.normal_sampling import NormalSampling
+from su_models.layers.stochastic.vae_loss import VAELoss
 from su_models.layers.stochastic.von_mises_fisher_sampling import (
     VonMisesFisherSampling,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "SinusoidalPositionEmbedding",
     "SparseSelfAttention",
     "TimestepEmbedding",
+    "VAELoss",
     "VectorQuantizer",
     "VectorQuantizerEMA",
     "VonMisesFisherSampling",

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.models import build_ddpm
+from su_models.models import build_ddpm, build_vae
 from su_models.sampling import NoiseSchedule
 from tests.contract.base import integers, normal
 
@@ -59,6 +59,13 @@ _SMALL_DDPM = {
     "num_steps": 12,
     "groups": 2,
     "dropout": 0.1,
+}
+
+_SMALL_VAE = {
+    "image_shape": (4, 5, 2),
+    "latent_dim": 3,
+    "widths": (6, 7),
+    "seed": 5,
 }
 
 # One entry a public name, sorted by name. A room that does not exist is empty.
@@ -263,6 +270,15 @@ CASES = {
         "TimestepEmbedding": Case(
             {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")
         ),
+        "VAELoss": Case(
+            {"stddev": 0.7},
+            (
+                normal(4, 3, 5, 2),
+                normal(4, 3, 5, 2)[::-1].copy(),
+                normal(4, 6),
+                normal(4, 6)[::-1].copy(),
+            ),
+        ),
         "VectorQuantizer": Case(
             {
                 "codebook_size": 5,
@@ -420,6 +436,12 @@ CASES = {
                 "seed": 5,
             },
             normal(3, 8, 12, 2),
+            targets=False,
+        ),
+        "build_vae": Case(lambda: dict(_SMALL_VAE), normal(3, 4, 5, 2)),
+        "build_vae_trainer": Case(
+            lambda: {"vae": build_vae(**_SMALL_VAE), "stddev": 0.7},
+            normal(3, 4, 5, 2),
             targets=False,
         ),
     },
