@@ -9,6 +9,7 @@ from su_models.layers.attention.multi_head_attention import MultiHeadAttention
 from su_models.layers.attention.sparse_self_attention import (
     SparseSelfAttention,
 )
+from su_models.layers.diffusion.add_timestep import AddTimestep
 from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
@@ -44,6 +45,7 @@ from su_models.layers.stochastic.von_mises_fisher_sampling import (
 )
 
 __all__ = [
+    "AddTimestep",
     "AtrousSelfAttention",
     "DeepNorm",
     "FiniteScalarQuantizer",
