@@ -73,8 +73,10 @@ examples-smoke: ## each example for some steps, in a temporary folder
 	@KERAS_BACKEND=$(BACKEND) tools/smoke.sh $(PY)
 
 .PHONY: bench
+bench: export SU_MODELS_LEGACY_PYTHON = $(call absolute,$(VENV))-legacy/bin/python
 bench: ## the benchmarks, beside their peers in the same run
 	@$(HAVE) test jax torch parity
+	@VENV="$(VENV)-legacy" $(HAVE) legacy
 	@for benchmark in benchmarks/*.py; do \
 		name=$${benchmark%.py}; echo "== $$benchmark"; \
 		$(QUIET) $(PY) -m "$${name/\//.}" || exit 1; \

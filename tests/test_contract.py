@@ -12,6 +12,7 @@ from tests.contract import CASES, arguments, integers, normal
 from tests.contract.layers import (
     check_layer,
     check_padding_is_ignored,
+    merging,
     recurrent,
 )
 from tests.contract.losses import check_loss
@@ -62,8 +63,11 @@ def test_contract(room, name, tmp_path):
     case = CASES[room][name]
     if case.cell:
         target = recurrent(target)
+    if case.merges:
+        target = merging(target)
     if room == "layers":
-        check_layer(target, case.init, case.inputs, tmp_path, case.shape)
+        arguments_of = case.init, case.inputs, tmp_path, case.shape, case.loss
+        check_layer(target, *arguments_of)
     elif room == "losses":
         check_loss(target, case.init, *case.inputs, tmp_path, case.by_sample)
     elif room == "optimizers" and issubclass(target, Schedule):

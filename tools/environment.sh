@@ -13,7 +13,9 @@ cd "$(dirname "$0")/.."
 
 VENV=${VENV:-.venv}
 LEGACY=(tensorflow==2.21.0 tf_keras==2.21.0)
-LEGACY_PEERS=(keras-ordered-neurons==0.10.0) # they ask for an old Keras
+# they ask for an old Keras, or for none
+LEGACY_PEERS=(keras-ordered-neurons==0.10.0 bert4keras==0.11.5
+    jieba==0.42.1 sentencepiece==0.2.3)
 TORCH=${TORCH:-torch==2.13.0}
 NEEDED_GB=${NEEDED_GB:-4}
 OURS=$VENV/.su_models   # our notes on what is installed
@@ -101,7 +103,7 @@ explain() {
 
 # What an installed set depends on; another key means: install again.
 key() {
-    printf '%s %s %s' "$PWD" "$TORCH" "$(cat setup.py pyproject.toml | cksum)"
+    printf '%s %s %s' "$PWD" "$TORCH" "$(cat setup.py pyproject.toml tools/environment.sh | cksum)"
 }
 
 install() {

@@ -179,7 +179,10 @@ def test_sums_in_float64_stay_float64():
     for y in (
         accumulated_sum(x),
         accumulated_mean(x) * 3,
+        accumulated_mean(x[None], axis=1, keepdims=True)[0, 0] * 3,
         accumulated_einsum("i,i->", x, ops.ones_like(x)),
+        accumulated_einsum("i,i->", x, ops.ones(3, "float32")),
+        accumulated_matmul(x, ops.ones(3, "float16"), dtype="float64"),
     ):
         assert float(y) == 3 * (1 + 2.0**-40)
 

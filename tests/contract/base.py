@@ -26,8 +26,11 @@ def to_numpy(x):
     return ops.convert_to_numpy(ops.cast(x, "float32"))
 
 
-def check_fit(net, inputs, num_targets, eager=False):
-    """Fits `net`, jitted: finite, and every trainable weight has moved."""
+def check_fit(net, inputs, num_targets, eager=False, own=None):
+    """Fits `net`, jitted: finite, and every trainable weight has moved.
+
+    `own` is a loss and its targets, in the place of those of this check.
+    """
     optimizer = keras.optimizers.Adam(1e-2)
     if net.dtype_policy.name == "mixed_float16":
         # the default scale, 2^15, overflows on purpose for some steps
@@ -41,6 +44,8 @@ def check_fit(net, inputs, num_targets, eager=False):
         )
     ]
     loss = [_distance] * num_targets if num_targets else None
+    if own is not None:
+        loss, targets = own
     net.compile(
         optimizer, loss, jit_compile=JIT and not eager, run_eagerly=eager
     )

@@ -32,6 +32,9 @@ class Case:
     cell: layers: True for a cell, which is checked in a `keras.layers.RNN`.
     by_sample: losses: False if the samples of a batch are not independent.
     targets: models: False if the model adds its own loss.
+    loss: layers: the name of the layer's own loss, if its weights act in that
+        alone, and targets for it.
+    merges: layers: True if the inputs are passed as one list.
     step: training: what turns a batch `(x, y)` into that of `fit`.
     denoiser: sampling: what is sampled from, if it is no network `(x, t)`.
     """
@@ -43,6 +46,8 @@ class Case:
     cell: bool = False
     by_sample: bool = True
     targets: bool = True
+    loss: tuple[str, Any] | None = None
+    merges: bool = False
     step: Callable | None = None
     denoiser: Callable | None = None
 
@@ -59,6 +64,10 @@ _SMALL_DDPM = {
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
+        "Add": Case(
+            inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
+            merges=True,
+        ),
         "AtrousSelfAttention": Case(
             {
                 "num_heads": 3,
@@ -72,11 +81,41 @@ CASES = {
             normal(2, 7, 8),
             sequence=True,
         ),
+        "ConditionalRandomField": Case(
+            {"learning_rate_multiplier": 3.0},
+            normal(2, 7, 4),
+            sequence=True,
+            loss=("sparse_loss", integers(4, 2, 7)),
+        ),
         "DeepNorm": Case(
             {"alpha": 1.5, "epsilon": 1e-6},
             (normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
         ),
+        "EfficientGlobalPointer": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "use_bias": False,
+            },
+            normal(2, 7, 6),
+        ),
+        "Embedding": Case(
+            {"input_dim": 9, "output_dim": 4, "mask_zero": True},
+            integers(9, 2, 7),
+            shape=(None, None),
+        ),
+        "FeedForward": Case(
+            {
+                "units": 10,
+                "activation": ["gelu", "linear"],
+                "output_dim": 5,
+            },
+            normal(2, 7, 6),
+            sequence=True,
+        ),
         "FiniteScalarQuantizer": Case({"levels": [5, 4, 2]}, normal(2, 7, 3)),
+        "FirstToken": Case(inputs=normal(2, 7, 6)),
         "ForwardDiffusion": Case(
             lambda: {"schedule": NoiseSchedule.author(12), "seed": 5},
             normal(4, 3, 5, 2),
@@ -90,6 +129,15 @@ CASES = {
             },
             normal(2, 7, 8),
             sequence=True,
+        ),
+        "GlobalPointer": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "tril_mask": False,
+            },
+            normal(2, 7, 6),
         ),
         "GumbelSoftmax": Case(
             {"temperature": 0.7, "hard": True, "seed": 5}, normal(2, 7, 6)
@@ -110,6 +158,12 @@ CASES = {
             },
             normal(2, 7, 8),
             sequence=True,
+        ),
+        "MaximumEntropyMarkovModel": Case(
+            {"learning_rate_multiplier": 3.0, "hidden_dim": 2},
+            normal(2, 7, 4),
+            sequence=True,
+            loss=("dense_loss", np.eye(4)[integers(4, 2, 7)]),
         ),
         "MultiHeadAttention": Case(
             {
@@ -166,6 +220,10 @@ CASES = {
         ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
+        ),
+        "ScaleOffset": Case(
+            {"scale": 0.5, "conditional": True, "hidden_units": 3},
+            (normal(2, 7, 6), normal(2, 5)),
         ),
         "SparseSelfAttention": Case(
             {

@@ -61,6 +61,7 @@ def make(tmp_path):
         ("parity", "-legacy/bin/python"),
         ("demo", "examples/draw_saved_model.py runs/ddpm-digits"),
         ("bench", "-m benchmarks.two"),
+        ("bench", "-legacy/bin/python"),
         ("lint", "-m ruff format --check ."),
         ("articles", "tools/articles.py --write"),
         ("examples-smoke", "my checkout/examples/one.py --smoke"),
