@@ -60,8 +60,8 @@ from su_models.layers.tagging.maximum_entropy_markov_model import (
 )
 
 __all__ = [
-    "AddTimestep",
     "Add",
+    "AddTimestep",
     "AtrousSelfAttention",
     "ConditionalRandomField",
     "DeepNorm",
