@@ -17,6 +17,7 @@ from su_models.layers.attention.sparse_self_attention import (
 )
 from su_models.layers.core.embedding import Embedding
 from su_models.layers.core.feed_forward import FeedForward
+from su_models.layers.diffusion.add_timestep import AddTimestep
 from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
@@ -67,6 +68,7 @@ from su_models.layers.tagging.maximum_entropy_markov_model import (
 
 __all__ = [
     "Add",
+    "AddTimestep",
     "AtrousSelfAttention",
     "ConditionalRandomField",
     "DeepNorm",

@@ -75,6 +75,7 @@ CASES = {
             inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
             merges=True,
         ),
+        "AddTimestep": Case(inputs=(normal(2, 7, 6), normal(2, 6))),
         "AtrousSelfAttention": Case(
             {
                 "num_heads": 3,
