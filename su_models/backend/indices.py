@@ -52,7 +52,7 @@ def check_indices(name, indices, size, first=0):
         inside = True
     inside = ops.logical_and(
         inside,
-        ops.logical_and(indices >= first, indices < first + size),
+        ops.logical_and(indices >= first, indices <= first + size - 1),
     )
     # before the cast: 2³² would be 0
     indices = ops.where(inside, indices, ops.full_like(indices, first))
@@ -84,7 +84,7 @@ def nan_outside(x, inside):
 
 def _check_values(name, values, size, first):
     """Raises an error if an index does not exist."""
-    wrong = ~((values >= first) & (values < first + size))  # NaN is wrong
+    wrong = ~((values >= first) & (values <= first + size - 1))  # NaN is wrong
     if values.dtype.kind not in "biu":
         wrong |= values != np.floor(values)
     if wrong.any():

@@ -6,6 +6,7 @@ from keras import ops
 
 from su_models.backend.indices import check_indices, nan_outside
 from su_models.backend.tracing import is_known
+from su_models.utils.checks import check_shape
 
 
 def update_cache(cache, new, index):
@@ -29,6 +30,8 @@ def update_cache(cache, new, index):
         ValueError: if `new` does not fit, or `index` is no integer.
     """
     index, inside = _check_index(index, ops.shape(cache)[2], ops.shape(new)[2])
+    if len(index.shape):
+        check_shape("index", index, (new.shape[0],))
     new = nan_outside(ops.cast(new, cache.dtype), inside)
     if len(index.shape) == 0:
         return ops.slice_update(cache, (0, 0, index, 0), new)
@@ -47,11 +50,14 @@ def update_cache(cache, new, index):
 
 def _check_index(index, slots, n):
     """Returns int32 indices that fit, and where the given ones did."""
-    dtype = getattr(index, "dtype", None) or np.asarray(index).dtype
-    if not keras.backend.is_int_dtype(dtype):
+    if hasattr(index, "dtype"):
+        integer = keras.backend.is_int_dtype(index.dtype)
+    else:
+        integer = np.asarray(index).dtype.kind in "iu"
+    if not integer:
         raise ValueError(
             "`index` must be an integer, or integers `(batch,)`. "
-            f"Received: index={index}"
+            f"Received: index={index!r}"
         )
     if is_known(slots) and is_known(n) and n > slots:
         raise ValueError(

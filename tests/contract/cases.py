@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.models import build_ddpm
+from su_models.models import build_ddpm, build_vae
 from su_models.sampling import NoiseSchedule
 from tests.contract.base import integers, normal
 
@@ -61,6 +61,13 @@ _SMALL_DDPM = {
     "dropout": 0.1,
 }
 
+_SMALL_VAE = {
+    "image_shape": (4, 5, 2),
+    "latent_dim": 3,
+    "widths": (6, 7),
+    "seed": 5,
+}
+
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
@@ -72,6 +79,7 @@ CASES = {
             inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
             merges=True,
         ),
+        "AddTimestep": Case(inputs=(normal(2, 7, 6), normal(2, 6))),
         "AtrousSelfAttention": Case(
             {
                 "num_heads": 3,
@@ -213,6 +221,11 @@ CASES = {
             normal(2, 7, 6),
             sequence=True,
         ),
+        "RelativeMultiHeadAttention": Case(
+            {"num_heads": 6, "head_dim": 4, "num_key_value_heads": 2},
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         # the inputs are a query and a value, of which only lengths count
         "RelativePositionBias": Case(
             {"num_heads": 3, "num_buckets": 4, "max_distance": 3},
@@ -221,6 +234,17 @@ CASES = {
         "RelativePositionEmbedding": Case(
             {"input_dim": 5, "output_dim": 4},
             (integers(9, 2, 7), integers(9, 2, 5), integers(9, 2, 7)),
+        ),
+        "ResidualMultiHeadAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+                "accumulate": False,
+            },
+            normal(2, 7, 8),
+            sequence=True,
         ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
@@ -250,6 +274,15 @@ CASES = {
         ),
         "TimestepEmbedding": Case(
             {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")
+        ),
+        "VAELoss": Case(
+            {"stddev": 0.7},
+            (
+                normal(4, 3, 5, 2),
+                normal(4, 3, 5, 2)[::-1].copy(),
+                normal(4, 6),
+                normal(4, 6)[::-1].copy(),
+            ),
         ),
         "VectorQuantizer": Case(
             {
@@ -422,6 +455,12 @@ CASES = {
                 "seed": 5,
             },
             normal(3, 8, 12, 2),
+            targets=False,
+        ),
+        "build_vae": Case(lambda: dict(_SMALL_VAE), normal(3, 4, 5, 2)),
+        "build_vae_trainer": Case(
+            lambda: {"vae": build_vae(**_SMALL_VAE), "stddev": 0.7},
+            normal(3, 4, 5, 2),
             targets=False,
         ),
     },

@@ -15,6 +15,7 @@ from su_models.ops.attention_mask import causal_mask
 from su_models.ops.kv_cache import update_cache
 from su_models.utils.checks import (
     check_flag,
+    check_number,
     check_seed,
     check_shape,
     check_share,
@@ -55,7 +56,9 @@ class BaseAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dropout = check_share("dropout", dropout)
         self.seed = check_seed(seed)
-        self.rotary_base = rotary_base
+        self.rotary_base = check_number(
+            "rotary_base", rotary_base, above=0, optional=True
+        )
         self.supports_masking = True
         if self.dropout:
             self.seed_generator = keras.random.SeedGenerator(self.seed)
@@ -192,10 +195,6 @@ class BaseAttention(keras.layers.Layer):
         return keras.random.dropout(
             weights, self.dropout, seed=self.seed_generator
         )
-
-    def compute_output_spec(self, *args, **kwargs):
-        # by tracing `call`, which depends on more than shapes
-        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self):
         return {
@@ -381,6 +380,11 @@ class BaseMultiHeadAttention(BaseAttention):
         Returns:
             A pair of keys and values, `(batch, heads, m, dim)`.
         """
+        if not self.built:
+            raise ValueError(
+                "The layer must be built, by a call of it or `build`, before "
+                f"it computes a cache. Received: built={self.built}"
+            )
         value, key = keras.tree.map_structure(
             self._converted, (value, value if key is None else key)
         )

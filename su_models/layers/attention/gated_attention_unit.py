@@ -6,6 +6,7 @@ from keras import ops
 from su_models.layers.attention.base import BaseAttention
 from su_models.layers.attention.masks import (
     AttentionMasks,
+    joined_mask,
     split_attention_mask,
 )
 from su_models.layers.attention.scores import (
@@ -190,13 +191,14 @@ class GatedAttentionUnit(BaseAttention):
     ):
         q, u = q
         scores = attention_scores(q * self.key_dim**-0.5, k)  # (b, 1, n, m)
-        mask = masks.joined(*ops.shape(scores)[2:])
+        mask = joined_mask(masks, *ops.shape(scores)[2:])
         if mask is not None:
             mask = ops.expand_dims(mask, 1)
         a = attention_weights(scores, mask, self.normalization)
         a = ops.cast(a, self.compute_dtype)
         context = attention_context(self._drop(a, training), v)  # (b, n, 1, e)
-        outputs = self.output_dense(u * context[:, :, 0])
+        context = ops.cast(context[:, :, 0], self.compute_dtype)
+        outputs = self.output_dense(u * context)
         return (outputs, a[:, 0]) if return_attention_scores else outputs
 
     def _queries(self, inputs, positions):
@@ -207,6 +209,10 @@ class GatedAttentionUnit(BaseAttention):
 
     def _cache_sizes(self):
         return 1, self.key_dim, self.units
+
+    def compute_output_spec(self, *args, **kwargs):
+        # by tracing `call`, which depends on more than shapes
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

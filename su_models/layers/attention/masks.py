@@ -4,36 +4,32 @@ Everywhere True means "attend". A key mask is `(batch, keys)`, a pair mask
 `(batch, queries, keys)`; the first needs no quadratic memory.
 """
 
-from typing import Any, NamedTuple
+import collections
 
 from keras import ops
 
 from su_models.ops.attention_mask import causal_mask
 from su_models.utils.checks import check_mask, check_shape
 
+# What may be attended to; None lets everything through. `keys` are booleans
+# `(1|batch, m)`, `pairs` `(1|batch, 1|n, m)`; if `causal`, query i attends to
+# keys up to i alone, beside the masks.
+AttentionMasks = collections.namedtuple(
+    "AttentionMasks", ["keys", "pairs", "causal"], defaults=[None, None, False]
+)
 
-class AttentionMasks(NamedTuple):
-    """Which query may attend to which key; None lets everything through.
 
-    keys: booleans `(1|batch, m)`.
-    pairs: booleans `(1|batch, 1|n, m)`.
-    causal: whether query i attends to keys up to i, beside the masks.
+def joined_mask(masks, n, m):
+    """Returns all masks as one, `(1|batch, 1|n, m)`, or None.
+
+    Args:
+        masks: `AttentionMasks`.
+        n: number of queries, an integer or a scalar tensor.
+        m: number of keys, likewise.
     """
-
-    keys: Any = None
-    pairs: Any = None
-    causal: bool = False
-
-    def joined(self, n, m):
-        """Returns all masks as one, `(1|batch, 1|n, m)`, or None.
-
-        Args:
-            n: number of queries, an integer or a scalar tensor.
-            m: number of keys, likewise.
-        """
-        mask = None if self.keys is None else ops.expand_dims(self.keys, 1)
-        mask = both_masks(mask, self.pairs)
-        return both_masks(mask, causal_mask(n, m) if self.causal else None)
+    mask = None if masks.keys is None else ops.expand_dims(masks.keys, 1)
+    mask = both_masks(mask, masks.pairs)
+    return both_masks(mask, causal_mask(n, m) if masks.causal else None)
 
 
 def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
@@ -80,4 +76,4 @@ def both_masks(mask, other):
     """Returns what both masks let through; None lets everything through."""
     if mask is None or other is None:
         return other if mask is None else mask
-    return mask & other
+    return ops.logical_and(mask, other)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.layers.attention.base import BaseMultiHeadAttention
+from su_models.layers.attention.masks import joined_mask
 from su_models.layers.attention.scores import (
     attention_context,
     attention_scores,
@@ -202,13 +203,14 @@ class MultiHeadAttention(BaseMultiHeadAttention):
 
     def _weigh(self, scores, v, masks, training, **pairs):
         """Returns the context, and the weights before dropout."""
-        mask = masks.joined(*ops.shape(scores)[2:])
+        mask = joined_mask(masks, *ops.shape(scores)[2:])
         if mask is not None:
             mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
         weights = attention_weights(scores, mask, self.normalization)
         weights = ops.cast(weights, self.compute_dtype)
         dropped = self._drop(weights, training)
-        return self._context(dropped, v, **pairs), weights
+        context = self._context(dropped, v, **pairs)
+        return ops.cast(context, self.compute_dtype), weights
 
     def _scaled(self, q):
         """Returns the queries over √d: first, as float16 ends at 65504."""
@@ -222,6 +224,10 @@ class MultiHeadAttention(BaseMultiHeadAttention):
             and q.shape[1] != 1  # nothing to save
             and not (training and self.dropout)
         )
+
+    def compute_output_spec(self, *args, **kwargs):
+        # by tracing `call`, which depends on more than shapes
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self):
         return {

@@ -1,6 +1,7 @@
 """Attention whose scores are added to those of the layer before."""
 
 import keras
+from keras import ops
 
 from su_models.layers.attention.relative_multi_head_attention import (
     RelativeMultiHeadAttention,
@@ -99,9 +100,10 @@ class ResidualMultiHeadAttention(RelativeMultiHeadAttention):
         scores = own
         if residual_scores is not None:
             check_shape("residual_scores", residual_scores, own.shape)
-            scores = own + residual_scores
+            scores = ops.add(own, residual_scores)
         context, _ = self._weigh(scores, v, masks, training, **pairs)
-        return self._merge(context), scores if self.accumulate else own
+        handed_on = scores if self.accumulate else own
+        return self._merge(context), ops.cast(handed_on, self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "accumulate": self.accumulate}

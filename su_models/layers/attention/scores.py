@@ -1,11 +1,13 @@
 """Scores and contexts of attention with every pair in memory.
 
 Queries may have more heads than keys and values: a group of them shares one
-head of keys and values (grouped queries).
+head of keys and values (grouped queries). Sums are accumulated and returned
+in float32, or in float64 for operands in float64.
 """
 
 from keras import ops
 
+from su_models.backend.precision import accumulated_einsum
 from su_models.utils.checks import check_shape
 
 
@@ -25,9 +27,9 @@ def attention_scores(q, k, bias=None):
     n, m = ops.shape(q)[1], ops.shape(k)[1]
     h, groups = q.shape[2], k.shape[2]
     if h == groups:
-        scores = ops.einsum("bnhd,bmhd->bhnm", q, k)
+        scores = accumulated_einsum("bnhd,bmhd->bhnm", q, k)
     else:
-        scores = ops.einsum("bngrd,bmgd->bgrnm", _grouped(q, groups), k)
+        scores = accumulated_einsum("bngrd,bmgd->bgrnm", _grouped(q, groups), k)
         scores = ops.reshape(scores, (ops.shape(q)[0], h, n, m))
     if bias is not None:
         shape = (q.shape[0], h, q.shape[1], k.shape[1])
@@ -45,10 +47,10 @@ def attention_context(weights, v):
     """
     h, groups = weights.shape[1], v.shape[2]
     if h == groups:
-        return ops.einsum("bhnm,bmhd->bnhd", weights, v)
+        return accumulated_einsum("bhnm,bmhd->bnhd", weights, v)
     b, _, n, m = ops.shape(weights)
     weights = ops.reshape(weights, (b, groups, h // groups, n, m))
-    context = ops.einsum("bgrnm,bmgd->bngrd", weights, v)
+    context = accumulated_einsum("bgrnm,bmgd->bngrd", weights, v)
     return ops.reshape(context, (b, n, h, v.shape[-1]))
 
 
@@ -116,4 +118,4 @@ def _shared(equation, x, relative_embeddings):
     if relative_embeddings.shape[0] == 1:
         equation = equation.replace(",b", ",")
         relative_embeddings = relative_embeddings[0]
-    return ops.einsum(equation, x, relative_embeddings)
+    return accumulated_einsum(equation, x, relative_embeddings)
