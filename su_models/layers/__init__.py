@@ -6,6 +6,12 @@ from su_models.layers.attention.atrous_self_attention import (
 from su_models.layers.attention.gated_attention_unit import GatedAttentionUnit
 from su_models.layers.attention.local_self_attention import LocalSelfAttention
 from su_models.layers.attention.multi_head_attention import MultiHeadAttention
+from su_models.layers.attention.relative_multi_head_attention import (
+    RelativeMultiHeadAttention,
+)
+from su_models.layers.attention.residual_multi_head_attention import (
+    ResidualMultiHeadAttention,
+)
 from su_models.layers.attention.sparse_self_attention import (
     SparseSelfAttention,
 )
@@ -83,8 +89,10 @@ __all__ = [
     "ONLSTM",
     "ONLSTMCell",
     "PositionEmbedding",
+    "RelativeMultiHeadAttention",
     "RelativePositionBias",
     "RelativePositionEmbedding",
+    "ResidualMultiHeadAttention",
     "RotaryEmbedding",
     "ScaleOffset",
     "SinusoidalPositionEmbedding",

@@ -210,6 +210,11 @@ CASES = {
             normal(2, 7, 6),
             sequence=True,
         ),
+        "RelativeMultiHeadAttention": Case(
+            {"num_heads": 6, "head_dim": 4, "num_key_value_heads": 2},
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         # the inputs are a query and a value, of which only lengths count
         "RelativePositionBias": Case(
             {"num_heads": 3, "num_buckets": 4, "max_distance": 3},
@@ -218,6 +223,17 @@ CASES = {
         "RelativePositionEmbedding": Case(
             {"input_dim": 5, "output_dim": 4},
             (integers(9, 2, 7), integers(9, 2, 5), integers(9, 2, 7)),
+        ),
+        "ResidualMultiHeadAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+                "accumulate": False,
+            },
+            normal(2, 7, 8),
+            sequence=True,
         ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
