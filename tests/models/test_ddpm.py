@@ -11,8 +11,7 @@ from su_models.layers import TimestepEmbedding
 from su_models.models import build_ddpm, build_ddpm_trainer, ddpm
 from su_models.optimizers import Lookahead
 from su_models.sampling import NoiseSchedule
-from tests.contract import JIT, normal, to_numpy
-from tests.contract.base import global_policy
+from tests.contract.base import JIT, global_policy, normal, to_numpy
 
 JAX = keras.config.backend() == "jax"
 SMALL = {"widths": (4, 8), "blocks": 1, "num_steps": 12, "groups": 2}
