@@ -59,12 +59,12 @@ from itertools import pairwise
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from su_models.runs.training_log import TrainingLog
 
 from su_models.backend import has_xla
 from su_models.data import load
 from su_models.layers import ONLSTM
 from su_models.runs.backup import Backup
+from su_models.runs.training_log import TrainingLog
 from su_models.text import induce_tree
 from su_models.utils.files import replacing
 

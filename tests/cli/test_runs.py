@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 from matplotlib import image as image_files
-from tests.runs.line import Line, names
 from typer.testing import CliRunner
 
 from su_models.cli.catalog import PACKAGE
@@ -15,6 +14,7 @@ from su_models.models import build_vae
 from su_models.runs import RunFolder
 from su_models.tasks import ImageVAE, load_task, registry
 from su_models.tasks.image_diffusion import ImageDiffusion
+from tests.runs.line import Line, names
 
 
 def run(*arguments):

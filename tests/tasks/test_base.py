@@ -3,9 +3,9 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from tests.runs.line import Line
 
 from su_models.tasks.base import Task, cosine_decay
+from tests.runs.line import Line
 
 
 @pytest.mark.parametrize(

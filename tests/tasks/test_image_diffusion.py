@@ -8,11 +8,11 @@ import time
 import keras
 import numpy as np
 import pytest
-from tests.runs.line import assert_equal, names, weights
 
 from su_models.optimizers import Lookahead
 from su_models.runs import RunFolder
 from su_models.tasks import ImageDiffusion, load_task
+from tests.runs.line import assert_equal, names, weights
 
 TINY = {
     "steps": 6,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from keras import ops
-from tests.runs.line import assert_equal, names
 
 from su_models.runs import RunFolder
 from su_models.tasks import ImageVAE, load_task
+from tests.runs.line import assert_equal, names
 
 
 def tiny(**more):
