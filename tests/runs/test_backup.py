@@ -21,9 +21,7 @@ def compiled_model(width=3):
         ]
     )
     adam = keras.optimizers.Adam(0.1, use_ema=True, ema_momentum=0.9)
-    model.compile(
-        Lookahead(adam, 3), "mse", metrics=["mae"], run_eagerly=EAGER
-    )
+    model.compile(Lookahead(adam, 3), "mse", metrics=["mae"], run_eagerly=EAGER)
     return model
 
 
