@@ -41,6 +41,7 @@ class RunFolder:
         self.history = self.path / "history.csv"
         self.backup = self.path / "backup.bin"
         self.model = self.path / "model.keras"
+        self.lock = self.path / ".lock"
         self._is_held = False
 
     @property
@@ -63,7 +64,7 @@ class RunFolder:
             yield
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        with locked(self.path / ".lock", f"folder={self.path}", timeout):
+        with locked(self.lock, f"folder={self.path}", timeout):
             self._is_held = True
             try:
                 yield
@@ -178,7 +179,12 @@ class RunFolder:
         """
         needless = [self.backup, self.path / "backup.weights.h5"]  # 0.1's
         needless = [path for path in needless if path.exists()]
-        if not needless and self.config.exists() and not leftovers(self.path):
+        if (
+            self.config.exists()
+            and not needless
+            and not leftovers(self.path)
+            and not self.lock.exists()
+        ):
             return
         with contextlib.suppress(OSError), self.held():
             sweep(self.path)

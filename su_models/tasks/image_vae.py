@@ -47,10 +47,11 @@ class ImageVAE(ImageTask):
     latent_dim: int = 10
     width: int = 256
     depth: int = 2
-    stddev: float = 0.3
+    stddev: float = 0.5
     ema_momentum: float = 0.99
-    steps: int = 4000
-    steps_per_epoch: int = 200
+    steps: int = 8000
+    steps_per_epoch: int = 400
+    learning_rate: float = 2e-3
 
     def __post_init__(self):
         super().__post_init__()

@@ -114,6 +114,9 @@ def test_what_killed_processes_left_is_removed(done):
         assert (done.path / "backup.bin").exists()
     RunFolder(done.path).tidy()
     assert names(done.path) == ["config.json", "model.keras"]
+    done.lock.touch()  # and that alone
+    done.tidy()
+    assert names(done.path) == ["config.json", "model.keras"]
     (done.path / ".new-0123abcd-backup.bin").touch()
     with done.claimed(SETTINGS):
         assert not [n for n in names(done.path) if n.startswith(".new")]

@@ -74,7 +74,7 @@ def test_held_out_loss_is_that_of_a_loop(run):
         noise = np.random.default_rng(100 + seed).normal(size=mean.shape)
         z = mean + np.exp(log_variance / 2) * noise
         made = model.get_layer("decoder").predict(z, verbose=0)
-        errors.append(((x - made) ** 2).sum() / len(x) / (2 * 0.3**2))
+        errors.append(((x - made) ** 2).sum() / len(x) / (2 * 0.5**2))
     low, high = np.mean(errors) + np.array([-6, 6]) * np.std(errors)
     assert low < figures["held_out_error"] < high
     total = figures["held_out_error"] + figures["held_out_divergence"]
