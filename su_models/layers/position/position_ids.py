@@ -10,8 +10,7 @@ from su_models.layers.position.check_positions import check_positions
 class PositionIds(keras.layers.Layer):
     """Numbers the tokens of a sequence, for the rotation in every block.
 
-    Article: https://kexue.fm/archives/8265
-        《Transformer升级之路：2、博采众长的旋转式位置编码》
+    Paper: https://arxiv.org/abs/2104.09864
 
     Pass the result to attention layers as `positions`. One layer serves all
     blocks, and is the one place to replace where other positions are wanted.

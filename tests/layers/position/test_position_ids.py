@@ -1,4 +1,4 @@
-"""Article: https://kexue.fm/archives/8265"""
+"""Paper: https://arxiv.org/abs/2104.09864"""
 
 import keras
 import numpy as np
