@@ -222,7 +222,12 @@ CASES = {
             sequence=True,
         ),
         "RelativeMultiHeadAttention": Case(
-            {"num_heads": 6, "head_dim": 4, "num_key_value_heads": 2},
+            {
+                "num_heads": 6,
+                "head_dim": 4,
+                "num_key_value_heads": 2,
+                "dropout": 0.2,
+            },
             normal(2, 7, 8),
             sequence=True,
         ),
