@@ -1,5 +1,6 @@
-"""What all wrappers that change the training loss have in common."""
+"""What all wrappers that change the training loss share."""
 
+import contextlib
 import copy
 import inspect
 import threading
@@ -10,39 +11,49 @@ from keras import ops
 from su_models.backend.autodiff import value_and_gradient
 from su_models.backend.random_replay import random_state, replayed
 from su_models.backend.recording_scope import RecordingScope
+from su_models.backend.summing import summing
+from su_models.utils.checks import check_flag
 
-_FLOAT16_SCALE = 2.0**10  # of a loss, whose gradient then is no zero
+_FLOAT16_SCALE = 2.0**10  # of a loss, so that small gradients are not zero
 
 
-class _TrainingWrapper(keras.Model):
+class TrainingWrapper(keras.Model):
     """The model itself, trained with another loss.
 
-    It has the layers of `model` and no weights of its own, and it predicts
-    and evaluates as `model` does: only `fit` differs. A subclass writes
-    `_training_loss`, and `get_config` if it has arguments.
+    It has the layers, inputs and outputs of `model` and no weights of its
+    own, and it predicts and evaluates as `model` does: only `fit` differs.
+    Files of weights are those of `model`, with the optimizer's state. The
+    optimizer is given the gradient of a table as a sum over repeated tokens,
+    on TensorFlow as well.
+
+    A subclass writes `_training_loss`, and `get_config` if it has arguments.
 
     Args:
         model: a built `keras.Model`.
         name: optional name.
         trainable: bool. False freezes the layers of `model`.
+
+    Raises:
+        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
+            or has a training or test step of its own.
     """
 
     def __init__(self, model, name=None, trainable=True):
         _check_model(model)
-        # inputs are for `model` to convert
+        # `model` converts the inputs
         super().__init__(name=name, dtype=model.dtype_policy, autocast=False)
         self.model = model
         self.supports_masking = True
         self.built = True
-        if not trainable:
+        if not check_flag("trainable", trainable):
             self.trainable = False
         self._here = _Here()
 
     def _training_loss(self, loss, step):
-        """Returns what `fit` is to minimize.
+        """Returns the loss that `fit` minimizes.
 
         Args:
-            loss: scalar, what Keras would minimize.
+            loss: scalar, the loss that Keras would minimize.
             step: `_Step`, to make the pass again at other values.
 
         Returns:
@@ -50,13 +61,13 @@ class _TrainingWrapper(keras.Model):
         """
         raise NotImplementedError
 
-    _again = True  # whether the technique makes a pass again
+    _again = True  # whether the technique makes the pass again
 
     def _weights(self, third):
         """Returns the sample weights, given the third part of a batch."""
         if third is None:
             return None
-        # copied, as Keras on PyTorch puts masks into them in place
+        # copied, since Keras on PyTorch multiplies masks into them in place
         return keras.tree.map_structure(
             lambda w: ops.copy(ops.convert_to_tensor(w)), third
         )
@@ -83,12 +94,12 @@ class _TrainingWrapper(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Returns the loss of the technique, and evaluating, the plain one.
+        """Returns the loss of the technique, or in evaluation the plain one.
 
         Args:
             x: inputs.
             y: targets.
-            y_pred: what the wrapper has just returned for `x`.
+            y_pred: the outputs that the wrapper has just returned for `x`.
             sample_weight: optional weights.
             training: bool.
 
@@ -105,11 +116,40 @@ class _TrainingWrapper(keras.Model):
         step = _Step(self, x, y, third, start)
         return self._training_loss(loss, step)
 
+    def train_step(self, *args):
+        """Takes Keras' training step along summed gradients."""
+        return keras.Model.train_step(summing(self), *args)
+
     @property
     def losses(self):
         """Losses that layers added and penalties of the weights."""
-        # on JAX Keras has in ours those of its own pass
+        # on JAX Keras keeps those of its own pass in ours
         return self.model.losses if self._here.again else super().losses
+
+    @property
+    def layers(self):
+        """The layers of `model`; `get_layer` looks there."""
+        return self.model.layers
+
+    @property
+    def inputs(self):
+        """The symbolic inputs of `model`, if it has them."""
+        return self.model.inputs
+
+    @property
+    def outputs(self):
+        """The symbolic outputs of `model`, if it has them."""
+        return self.model.outputs
+
+    @property
+    def input(self):
+        """The symbolic inputs of `model` in their structure."""
+        return self.model.input
+
+    @property
+    def output(self):
+        """The symbolic outputs of `model` in their structure."""
+        return self.model.output
 
     @property
     def output_names(self):
@@ -117,8 +157,35 @@ class _TrainingWrapper(keras.Model):
         return self.model.output_names
 
     def export(self, *args, **kwargs):
-        """Exports `model`: what a wrapper adds is for training alone."""
+        """Exports `model`: a wrapper changes training alone."""
         return self.model.export(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        """Saves the weights of `model`, with the optimizer's state.
+
+        The file is the one that `model` itself would save if it was compiled.
+        """
+        with self._lent_optimizer():
+            self.model.save_weights(*args, **kwargs)
+
+    def load_weights(self, *args, **kwargs):
+        """Loads a file that this wrapper, another one or `model` saved."""
+        with self._lent_optimizer():
+            self.model.load_weights(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _lent_optimizer(self):
+        """Lets Keras find the optimizer where it looks for that of `model`."""
+        before = vars(self.model).copy()
+        optimizer = getattr(self, "optimizer", None)
+        if optimizer is not None:
+            vars(self.model)["optimizer"] = optimizer
+        try:
+            yield
+        finally:
+            vars(self.model).pop("optimizer", None)
+            if "optimizer" in before:
+                vars(self.model)["optimizer"] = before["optimizer"]
 
     def get_config(self):
         return {
@@ -140,13 +207,13 @@ class _Step:
     """The pass that Keras has just made, to be made again at other values.
 
     Each pass begins with the random states and the moving statistics with
-    which Keras' own began: all have the same dropout masks, and XLA computes
-    once what they have in common. None leaves anything behind.
+    which Keras' own began: all passes have the same dropout masks, and XLA
+    computes their common parts once. None changes the model's state.
 
     Attributes:
         x: inputs.
         y: targets.
-        third: sample weights, or what else comes third in a batch; or None.
+        third: sample weights, or another third part of a batch; or None.
     """
 
     def __init__(self, wrapper, x, y, third, start):
@@ -158,9 +225,9 @@ class _Step:
 
         Args:
             values: pairs of a `keras.Variable` and a tensor.
-            model: one that shares the layers of the wrapped model; that one
-                if None.
-            inputs: of `model`; those of the step if None.
+            model: one that shares the layers of the wrapped model. Defaults
+                to the wrapped model itself.
+            inputs: of `model`. Default to those of the step.
         """
         inputs = self.x if inputs is None else inputs
         here = self._wrapper._here
@@ -183,7 +250,8 @@ class _Step:
     def value_and_gradient(self, fn, tensors):
         """Returns `fn(*tensors)` and its gradients, a list.
 
-        As `ops.value_and_gradient`, where float16 would lose small ones.
+        Like `backend.value_and_gradient`, but float16 does not lose small
+        gradients.
         """
         scale = _FLOAT16_SCALE if _has_float16(self._wrapper.model) else 1.0
 
@@ -196,7 +264,7 @@ class _Step:
         return value / scale, [g / scale for g in gradients]
 
     def predict(self, inputs, values=(), model=None):
-        """Returns what the model, training, predicts at other values."""
+        """Returns the outputs in training at other values of variables."""
         with self._scope(values) as scope, replayed(self._start.random):
             outputs = _run(model or self._wrapper.model, inputs, True)
             self._wrapper._here.note(scope)
@@ -214,7 +282,7 @@ class _Start:
 
     Args:
         model: the one that passes go through.
-        changed: ids of the variables that a pass is known to change; None
+        changed: ids of the variables that a pass is known to change, or None
             if no pass was seen yet. Frozen tables are not copied each time.
     """
 
@@ -228,7 +296,7 @@ class _Start:
 
 
 class _Here(threading.local):
-    """What a thread knows of the pass it is in: replicas have one each."""
+    """The state of the pass that a thread makes: each replica has its own."""
 
     def __init__(self):
         self.last = None, None  # outputs, and where their pass began
@@ -248,9 +316,7 @@ def _run(model, inputs, training):
 
 
 def _has_float16(model):
-    return any(
-        layer.compute_dtype == "float16" for layer in (model, *model.layers)
-    )
+    return any(x.compute_dtype == "float16" for x in model._flatten_layers())
 
 
 def _check_model(model):
@@ -258,7 +324,7 @@ def _check_model(model):
         raise ValueError(
             f"`model` must be a `keras.Model`. Received: model={model!r}"
         )
-    if isinstance(model, _TrainingWrapper):
+    if isinstance(model, TrainingWrapper):
         raise ValueError(
             "`model` must be a plain model: wrap `model.model` instead. "
             f"Received: model={model!r}"

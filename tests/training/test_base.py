@@ -1,6 +1,9 @@
 """What all training wrappers share: the same model, under another `fit`."""
 
+import contextlib
+import json
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -9,20 +12,20 @@ from keras import layers, ops
 
 from su_models import training
 from su_models.training import AdversarialTraining, GradientPenalty
-from su_models.training.wrapper import _TrainingWrapper
-from tests.contract import JIT, integers, normal, to_numpy
+from su_models.training.base import TrainingWrapper
+from tests.contract.base import JIT, integers, normal, to_numpy
 from tests.training.text_classifier import classifier, crossentropy, data
 from tests.training.two_replicas import needs_replicas, run_on_two_replicas
 
 
-class Again(_TrainingWrapper):
+class Again(TrainingWrapper):
     """Trains on the pass made again: the plain training, if that is right."""
 
     def _training_loss(self, loss, step):
         return step.loss()
 
 
-class Doubled(_TrainingWrapper):
+class Doubled(TrainingWrapper):
     """Trains at twice the value of the embeddings."""
 
     def _training_loss(self, loss, step):
@@ -209,7 +212,7 @@ class OwnTest(keras.Model):
         (lambda: OwnTest(*graph()), "`test_step` of its own.*Received"),
     ],
 )
-def test_refusals(make, match):
+def test_models_that_cannot_be_wrapped_are_rejected(make, match):
     with pytest.raises(ValueError, match=match):
         Again(make())
 
@@ -289,6 +292,291 @@ for name in training.__all__:
 @needs_replicas
 def test_each_trains_on_two_replicas():
     run_on_two_replicas(EACH_ON_TWO)
+
+
+# ---- gradients of tables, on every backend and in every precision
+
+FORMS = {  # of each wrapper, what looks a table up in another way
+    "AdversarialTraining": [
+        {"include_clean": True},
+        {"include_clean": True, "perturb": "outputs", "steps": 2},
+    ],
+    "Flooding": [{"level": 0.1}],
+    "GradientPenalty": [{}, {"perturb": "weights"}],
+    "ImplicitGradientRegularization": [{"rate": 0.1}],
+    "NoiseInjection": [
+        {"perturb": "weights", "seed": 0},
+        {"perturb": "outputs", "seed": 0},
+    ],
+    "VirtualAdversarialTraining": [
+        {"from_logits": True, "seed": 0},
+        {"from_logits": True, "seed": 0, "perturb": "outputs"},
+    ],
+}
+each_form = pytest.mark.parametrize(
+    ("name", "arguments"),
+    [(name, form) for name in sorted(FORMS) for form in FORMS[name]],
+)
+
+
+def test_every_wrapper_has_its_forms():
+    assert sorted(FORMS) == sorted(training.__all__)
+
+
+def moved(name, arguments, optimizer, jit=False):
+    """How far one step on texts with repeated tokens moves the weights."""
+    x, y = data()
+    model = classifier()
+    before = [w.astype("float64") for w in model.get_weights()]
+    net = getattr(training, name)(model, **arguments)
+    fit_once(net, optimizer, x, y, jit)
+    after = model.get_weights()
+    return [b - a for a, b in zip(after, before, strict=True)]
+
+
+def fit_once(net, optimizer, x, y, jit=False, **kwargs):
+    eager = keras.config.backend() == "tensorflow" and not jit
+    net.compile(optimizer, crossentropy(), jit_compile=jit, run_eagerly=eager)
+    kwargs = {"batch_size": len(x), "verbose": 0, "shuffle": False, **kwargs}
+    return net.fit(x, y, **kwargs).history
+
+
+@each_form
+def test_adam_is_given_the_sum_over_repeated_tokens(name, arguments):
+    """Its first step, from the gradient that plain descent reveals.
+
+    Σ g_i² in the place of (Σ g_i)² would make it shorter or longer.
+    """
+    rate, beta, epsilon = 0.05, 0.75, 1e-3
+    # XLA draws other numbers on TensorFlow
+    gradients = moved(name, arguments, keras.optimizers.SGD(1.0), jit=JIT)
+    adam = keras.optimizers.Adam(rate, beta_2=beta, epsilon=epsilon)
+    steps = moved(name, arguments, adam, jit=JIT)
+    assert np.abs(gradients[0]).max() > 0.01
+    for g, step in zip(gradients, steps, strict=True):
+        expected = rate * g / (np.abs(g) + epsilon / (1 - beta) ** 0.5)
+        np.testing.assert_allclose(step, expected, atol=2e-5)
+
+
+@each_form
+def test_an_overflow_is_seen_and_skipped(name, arguments):
+    """Two passes list each row twice, one of them may be finite."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        keras.utils.set_random_seed(0)
+        ids = keras.Input((7,), dtype="int32")
+        x = layers.Embedding(9, 8, name="tokens")(ids)
+        x = layers.GlobalAveragePooling1D()(x)
+        x = layers.BatchNormalization()(x)
+        model = keras.Model(ids, layers.Dense(3, dtype="float32")(x))
+    finally:
+        keras.config.set_dtype_policy(before)
+    start = [w.copy() for w in model.get_weights()]
+    net = getattr(training, name)(model, **arguments)
+    x, y = integers(7, 16, 7) + 1, integers(3, 16)
+    adam = keras.optimizers.Adam()
+    # at first the scale is too large for float16: some steps are skipped
+    optimizer = keras.optimizers.LossScaleOptimizer(adam, 2.0**22)
+    jit = keras.config.backend() == "jax"
+    history = fit_once(net, optimizer, x, y, jit, batch_size=4, epochs=5)
+    steps = int(to_numpy(adam.iterations))
+    assert 0 < steps < 20 and to_numpy(optimizer.dynamic_scale) < 2.0**22
+    assert np.isfinite(history["loss"]).all()
+    for w, b in zip(model.get_weights(), start, strict=True):
+        assert np.isfinite(w).all() and (w != b).any()
+
+
+@pytest.fixture
+def float64():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    with contextlib.ExitStack() as stack:
+        if keras.config.backend() == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+        yield
+    keras.config.set_floatx(before)
+    keras.config.set_dtype_policy(before)
+
+
+@each_form
+def test_float64_is_computed_in_float64(name, arguments, float64):
+    """The same step from weights rounded to float32 is near, not equal."""
+    steps = moved(name, arguments, keras.optimizers.SGD(1.0))
+    assert all(step.dtype == "float64" for step in steps)
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    low = moved(name, arguments, keras.optimizers.SGD(1.0))
+    # what is drawn may depend on the dtype
+    same = name not in ("NoiseInjection", "VirtualAdversarialTraining")
+    for a, b in zip(steps, low, strict=True):
+        assert np.isfinite(a).all()
+        if same:
+            np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@each_wrapper
+def test_numpy_scalars_are_taken_and_written_as_json(name):
+    arguments = {
+        "AdversarialTraining": {
+            "epsilon": np.float32(0.5),
+            "steps": np.int64(2),
+            "include_clean": np.bool_(True),
+            "step_size": np.float64(0.25),
+        },
+        "Flooding": {"level": np.float32(0.5)},
+        "GradientPenalty": {"epsilon": np.float32(0.5)},
+        "ImplicitGradientRegularization": {"rate": np.float32(0.5)},
+        "NoiseInjection": {
+            "stddev": np.float32(0.5),
+            "perturb": "weights",
+            "seed": np.int64(3),
+        },
+        "VirtualAdversarialTraining": {
+            "epsilon": np.float32(0.5),
+            "xi": np.float32(0.5),
+            "iters": np.int32(2),
+            "weight": np.float32(0.5),
+            "from_logits": np.bool_(True),
+            "binary": np.bool_(False),
+            "seed": np.int64(3),
+        },
+    }[name]
+    config = getattr(training, name)(classifier(), **arguments).get_config()
+    for key, value in arguments.items():
+        assert type(config[key]) in (bool, int, float, str), key
+        assert config[key] == value
+    json.dumps(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("NoiseInjection", {"perturb": "weights"}),
+        ("VirtualAdversarialTraining", {"from_logits": True}),
+    ],
+)
+@pytest.mark.parametrize("seed", [2**40, -1, 0.5, True, "0"])
+def test_seeds_that_a_backend_cannot_take_are_rejected(name, arguments, seed):
+    with pytest.raises(ValueError, match="`seed` must be .*Received: seed="):
+        getattr(training, name)(classifier(), seed=seed, **arguments)
+
+
+@each_wrapper
+def test_trainable_is_a_flag(name):
+    with pytest.raises(ValueError, match="Received: trainable='False'"):
+        getattr(training, name)(
+            classifier(), trainable="False", **ARGUMENTS.get(name, {})
+        )
+
+
+# ---- the same model, for callbacks and files too
+
+
+@each_wrapper
+def test_layers_inputs_and_outputs_are_those_of_the_model(name):
+    model, net = wrapped(name)
+    assert net.get_layer("tokens") is model.get_layer("tokens")
+    assert net.get_layer(index=-1) is model.layers[-1]
+    assert [*map(id, net.layers)] == [*map(id, model.layers)]
+    for attribute in ("inputs", "outputs"):
+        ours, its = getattr(net, attribute), getattr(model, attribute)
+        assert len(ours) == 1 and ours[0] is its[0]
+    assert net.input is model.input and net.output is model.output
+    assert net.output_names == model.output_names
+    probe = keras.Model(net.input, net.get_layer("tokens").output)
+    assert tuple(probe(data()[0]).shape) == (5, 6, 4)
+
+
+class Texts(keras.Model):
+    """A model that is not functional."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.tokens = layers.Embedding(9, 4, name="tokens")
+        self.classes = layers.Dense(3)
+
+    def call(self, ids):
+        return self.classes(ops.mean(self.tokens(ids), axis=1))
+
+
+def subclassed():
+    model = Texts()
+    model(data()[0])
+    return model
+
+
+def in_a_row():
+    return keras.Sequential(
+        [
+            keras.Input((6,), dtype="int32"),
+            layers.Embedding(9, 4, name="tokens"),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(3),
+        ]
+    )
+
+
+@pytest.mark.parametrize("build", [classifier, in_a_row, subclassed])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_checkpoints_fit_the_model_and_back(build, compiled, tmp_path):
+    path, x, y = tmp_path / "best.weights.h5", *data()
+    save = keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    first, second = build(), build()
+    wrapper = AdversarialTraining(first, "tokens")
+    fit_once(wrapper, keras.optimizers.Adam(0.1), x, y, callbacks=[save])
+    assert not first.compiled and not hasattr(first, "optimizer")
+    if compiled:  # then the state of the optimizer is there too
+        second.compile(keras.optimizers.Adam(0.1), crossentropy())
+        second.optimizer.build(second.trainable_variables)
+    second.load_weights(path)
+    assert_same(second, first)
+    if not compiled:
+        return
+    for v, w in zip(
+        second.optimizer.variables, wrapper.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(to_numpy(v), to_numpy(w))
+    # and back, from another place
+    second.optimizer.iterations.assign(7)
+    second.set_weights([w + 1 for w in second.get_weights()])
+    second.save_weights(path)
+    wrapper.load_weights(path)
+    assert_same(first, second)
+    assert int(to_numpy(wrapper.optimizer.iterations)) == 7
+    assert wrapper.optimizer is not second.optimizer
+
+
+def test_a_compiled_model_keeps_its_optimizer(tmp_path):
+    path, model = tmp_path / "best.weights.h5", classifier()
+    model.compile(keras.optimizers.SGD(0.5), crossentropy())
+    own = model.optimizer
+    wrapper = AdversarialTraining(model, "tokens")
+    wrapper.save_weights(path)
+    assert model.optimizer is own
+    wrapper.compile(keras.optimizers.Adam(0.1), crossentropy())
+    wrapper.save_weights(path)
+    assert model.optimizer is own
+
+
+@pytest.mark.parametrize("build", [classifier, in_a_row])
+def test_a_whole_wrapper_in_a_file_has_the_weights_of_the_model(
+    build, tmp_path
+):
+    model, other = build(), build()
+    wrapper = AdversarialTraining(model, "tokens")
+    wrapper.save(tmp_path / "wrapper.keras")
+    other.set_weights([0 * w for w in other.get_weights()])
+    with warnings.catch_warnings():
+        # Keras looks for what it has found elsewhere
+        warnings.filterwarnings("ignore", "Skipping nested container")
+        other.load_weights(tmp_path / "wrapper.keras")
+    assert_same(other, model)
+    again = keras.models.load_model(tmp_path / "wrapper.keras")
+    assert_same(again.model, model)
 
 
 # ---- what a step costs
