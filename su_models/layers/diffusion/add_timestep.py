@@ -50,7 +50,8 @@ class AddTimestep(keras.layers.Layer):
         vector = match_axes("vector", vector, inputs)
         for _ in inputs.shape[1:-1]:
             vector = ops.expand_dims(vector, axis=1)  # (b, 1, ..., c)
-        return ops.add(inputs, vector)
+        # not `ops.add`, which takes an empty batch for a bias on TensorFlow
+        return inputs + vector
 
     def compute_output_shape(self, inputs_shape, vector_shape):
         return inputs_shape
