@@ -138,7 +138,7 @@ def match_targets(y_true, y_pred):
     Raises:
         ValueError: if a known size differs, or there is no axis.
     """
-    if not y_pred.shape or not _fit(y_true.shape, y_pred.shape):
+    if not len(y_pred.shape) or not _fit(y_true.shape, y_pred.shape):
         raise ValueError(
             "`y_true` and `y_pred` must have the same shape. "
             f"Received: y_true={tuple(y_true.shape)}, "

@@ -92,7 +92,9 @@ class SmoothF1(CheckedLoss):
         axes = tuple(range(last if self.average == "macro" else last + 1))
         both = ops.sum(weight * y_true * p, axis=axes)
         total = ops.sum(weight * (y_true + p), axis=axes)
-        score = 2.0 * both / ops.maximum(total, keras.backend.epsilon())
+        # not maximum, which on PyTorch makes float32 of float64
+        total = ops.clip(total, keras.backend.epsilon(), float("inf"))
+        score = 2.0 * both / total
         return 1.0 - ops.mean(score)
 
     def get_config(self):

@@ -169,3 +169,16 @@ def test_bad_shapes_and_epsilon_are_refused():
         DeepNorm(2.0)(normal(4), normal(4))
     with pytest.raises(ValueError, match="Received: epsilon=0"):
         DeepNorm(2.0, epsilon=0)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (2, 1)])
+def test_other_batches_are_refused_also_once_it_is_built(n, m):
+    layer = DeepNorm(2.0)
+    layer(normal(2, 6), normal(2, 6))
+    with pytest.raises(ValueError, match="Received: residual of shape"):
+        layer(normal(n, 6), normal(m, 6))
+
+
+def test_numpy_numbers_are_numbers():
+    config = DeepNorm(np.float32(1.5), np.float64(0.5)).get_config()
+    assert [type(config[k]) for k in ("alpha", "epsilon")] == [float, float]
