@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.keras_mask import mask_of
+from su_models.backend.precision import accumulated_mean, accumulated_sum
 from su_models.losses.base import CheckedLoss, align, check_shares, hide
 from su_models.utils.checks import check_choice, check_flag
 
@@ -90,12 +91,12 @@ class SmoothF1(CheckedLoss):
             weight = weight * w
         last = len(p.shape) - 1
         axes = tuple(range(last if self.average == "macro" else last + 1))
-        both = ops.sum(weight * y_true * p, axis=axes)
-        total = ops.sum(weight * (y_true + p), axis=axes)
+        both = accumulated_sum(weight * y_true * p, axis=axes)
+        total = accumulated_sum(weight * (y_true + p), axis=axes)
         # not maximum, which on PyTorch makes float32 of float64
         total = ops.clip(total, keras.backend.epsilon(), float("inf"))
         score = 2.0 * both / total
-        return 1.0 - ops.mean(score)
+        return ops.cast(1.0 - accumulated_mean(score), self.dtype)
 
     def get_config(self):
         return {

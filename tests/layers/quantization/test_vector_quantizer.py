@@ -421,9 +421,3 @@ def test_numpy_numbers_are_numbers():
 def test_shapes_of_both_outputs_are_told():
     shapes = VectorQuantizer(4).compute_output_shape((None, 7, 2))
     assert shapes == ((None, 7, 2), (None, 7))
-
-
-def test_several_outputs_are_not_distributed_over_time():
-    inputs = keras.Input((3, 7, 8))
-    with pytest.raises(ValueError):
-        keras.layers.TimeDistributed(VectorQuantizer(4))(inputs)

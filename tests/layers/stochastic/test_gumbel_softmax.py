@@ -201,9 +201,7 @@ def test_numpy_numbers_are_numbers():
         np.float32(0.5), np.True_, axis=np.int64(-1), seed=np.int64(3)
     )
     config = layer.get_config()
-    kinds = {
-        k: type(config[k]) for k in ("temperature", "hard", "axis", "seed")
-    }
+    names = "temperature", "hard", "axis", "seed"
     assert [type(config[k]) for k in names] == [float, bool, int, int]
     layer.temperature = np.float32(0.25)
     assert to_numpy(layer.temperature) == 0.25
