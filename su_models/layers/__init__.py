@@ -3,9 +3,11 @@
 from su_models.layers.attention.atrous_self_attention import (
     AtrousSelfAttention,
 )
+from su_models.layers.attention.causal_mask import CausalMask
 from su_models.layers.attention.gated_attention_unit import GatedAttentionUnit
 from su_models.layers.attention.local_self_attention import LocalSelfAttention
 from su_models.layers.attention.multi_head_attention import MultiHeadAttention
+from su_models.layers.attention.prefix_mask import PrefixMask
 from su_models.layers.attention.relative_multi_head_attention import (
     RelativeMultiHeadAttention,
 )
@@ -17,6 +19,7 @@ from su_models.layers.attention.sparse_self_attention import (
 )
 from su_models.layers.core.embedding import Embedding
 from su_models.layers.core.feed_forward import FeedForward
+from su_models.layers.core.zero_masked import ZeroMasked
 from su_models.layers.diffusion.add_timestep import AddTimestep
 from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
@@ -31,6 +34,7 @@ from su_models.layers.normalization.layer_normalization import (
 from su_models.layers.normalization.scale_offset import ScaleOffset
 from su_models.layers.pooling.first_token import FirstToken
 from su_models.layers.position.position_embedding import PositionEmbedding
+from su_models.layers.position.position_ids import PositionIds
 from su_models.layers.position.relative_position_bias import (
     RelativePositionBias,
 )
@@ -51,6 +55,7 @@ from su_models.layers.quantization.vector_quantizer_ema import (
 from su_models.layers.recurrent.on_lstm import ONLSTM, ONLSTMCell
 from su_models.layers.stochastic.gumbel_softmax import GumbelSoftmax
 from su_models.layers.stochastic.normal_sampling import NormalSampling
+from su_models.layers.stochastic.vae_loss import VAELoss
 from su_models.layers.stochastic.von_mises_fisher_sampling import (
     VonMisesFisherSampling,
 )
@@ -69,6 +74,7 @@ __all__ = [
     "Add",
     "AddTimestep",
     "AtrousSelfAttention",
+    "CausalMask",
     "ConditionalRandomField",
     "DeepNorm",
     "EfficientGlobalPointer",
@@ -89,6 +95,8 @@ __all__ = [
     "ONLSTM",
     "ONLSTMCell",
     "PositionEmbedding",
+    "PositionIds",
+    "PrefixMask",
     "RelativeMultiHeadAttention",
     "RelativePositionBias",
     "RelativePositionEmbedding",
@@ -98,7 +106,9 @@ __all__ = [
     "SinusoidalPositionEmbedding",
     "SparseSelfAttention",
     "TimestepEmbedding",
+    "VAELoss",
     "VectorQuantizer",
     "VectorQuantizerEMA",
     "VonMisesFisherSampling",
+    "ZeroMasked",
 ]

@@ -1,4 +1,4 @@
-"""What the losses share: targets, weights and masks are checked."""
+"""What the losses share: precision, and checked targets and weights."""
 
 import keras
 from keras import ops
@@ -10,22 +10,25 @@ from su_models.backend.precision import sum_dtype
 from su_models.backend.tracing import is_known
 from su_models.utils.checks import check_flag, check_integer
 
-# of floats, the integers up to this are exact
-_EXACT = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24}
 _SLACK = 1e-5  # of targets that are shares: mixing rounds
 
 
-class CheckedLoss(keras.losses.Loss):
-    """A loss that broadcasts neither targets nor weights.
+class Loss(keras.losses.Loss):
+    """A loss in float32 or wider that broadcasts neither targets nor weights.
+
+    Sums over classes and over a batch overflow in float16, which also rounds
+    class numbers above 2048. So `y_true` and `y_pred` are cast to float32, or
+    to float64 if that is asked for, and only the result has the dtype asked
+    for.
 
     Targets with the weight 0, or left out by a Keras mask of `y_pred`, are
     not looked at: padding may hold any number.
 
     Args:
-        reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation. Defaults to float32, or float64 if that is
-            Keras' `floatx`.
+        reduction: as in every Keras loss.
+        dtype: of the result, string or `keras.DTypePolicy`. Defaults to
+            float32, or float64 if that is Keras' `floatx`.
 
     Call arguments:
         y_true: targets.
@@ -38,10 +41,11 @@ class CheckedLoss(keras.losses.Loss):
         ValueError: if shapes do not fit.
     """
 
-    def __init__(self, reduction, name, dtype):
-        # low precision would round large class numbers
+    def __init__(self, name, reduction, dtype=None):
         dtype = dtype or sum_dtype(keras.config.floatx())
-        super().__init__(name, reduction, dtype)
+        policy = keras.dtype_policies.get(dtype)
+        super().__init__(name, reduction, sum_dtype(policy.compute_dtype))
+        self.result_dtype = policy.compute_dtype
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         if not ops.is_tensor(y_pred):
@@ -57,14 +61,15 @@ class CheckedLoss(keras.losses.Loss):
         for weight in (sample_weight, mask_of(y_pred)):
             if weight is not None:
                 y_true = hide(y_true, weight)
-        return super().__call__(y_true, y_pred, sample_weight)
+        loss = super().__call__(y_true, y_pred, sample_weight)
+        return ops.cast(loss, self.result_dtype)
 
     def match(self, y_true, y_pred):
         """Returns the targets, whose shape must go with the predictions."""
         return match_targets(y_true, y_pred)
 
 
-class LabelLoss(CheckedLoss):
+class LabelLoss(Loss):
     """A loss of one class a sample, given by its number.
 
     A subclass says in `of_labels` what the loss is.
@@ -76,7 +81,7 @@ class LabelLoss(CheckedLoss):
             `keras.losses.SparseCategoricalCrossentropy`.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation.
+        dtype: of the result.
 
     Call arguments:
         y_true: integers `(...)` or `(..., 1)` in 0, ..., classes - 1.
@@ -89,7 +94,7 @@ class LabelLoss(CheckedLoss):
     """
 
     def __init__(self, from_logits, ignore_class, reduction, name, dtype):
-        super().__init__(reduction, name, dtype)
+        super().__init__(name, reduction, dtype)
         self.from_logits = check_flag("from_logits", from_logits)
         self.ignore_class = check_integer(
             "ignore_class", ignore_class, optional=True
@@ -115,7 +120,6 @@ class LabelLoss(CheckedLoss):
             # what is predicted there may be anything, also NaN
             y_pred = ops.where(valid[..., None], y_pred, 1.0)
         classes = y_pred.shape[-1]
-        check_exact(self.dtype, classes)
         if classes is None:
             classes = ops.cast(ops.shape(y_pred)[-1], labels.dtype)
         labels, inside = check_indices("y_true", labels, classes)
@@ -186,19 +190,6 @@ def check_shares(y_true):
             f"{values.min()} to {values.max()}"
         )
     return y_true
-
-
-def check_exact(dtype, largest):
-    """Rejects a dtype that rounds class numbers.
-
-    Raises:
-        ValueError: if not all integers up to `largest` are exact in it.
-    """
-    if largest is not None and largest > _EXACT.get(dtype, largest):
-        raise ValueError(
-            f"`dtype` must hold the number of each of {largest} classes. "
-            f"Received: dtype={dtype}"
-        )
 
 
 def align(weight, like, rank):

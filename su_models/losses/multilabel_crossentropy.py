@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from su_models.losses.base import CheckedLoss, check_shares
+from su_models.losses.base import Loss, check_shares
 
 _NONE = float("-inf")  # log 0; the 0 beside it keeps log-sum-exps finite
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class MultilabelCrossentropy(CheckedLoss):
+class MultilabelCrossentropy(Loss):
     """Scores of right labels above 0, all others below, in one log-sum-exp.
 
     Article: https://kexue.fm/archives/7359
@@ -41,8 +41,8 @@ class MultilabelCrossentropy(CheckedLoss):
     Args:
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation. Defaults to float32, or float64 if that is
-            Keras' `floatx`.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider.
 
     Call arguments:
         y_true: numbers from 0 to 1, of the shape of `y_pred`. Those with the
@@ -68,7 +68,7 @@ class MultilabelCrossentropy(CheckedLoss):
         name="multilabel_crossentropy",
         dtype=None,
     ):
-        super().__init__(reduction, name, dtype)
+        super().__init__(name, reduction, dtype)
 
     def call(self, y_true, y_pred):
         y_true = check_shares(self.match(y_true, y_pred))

@@ -34,8 +34,8 @@ class SmoothAccuracy(LabelLoss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation. Defaults to float32, or float64 if that is
-            Keras' `floatx`.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider.
         ignore_class: optional int. Targets of this number are left out, as
             by that argument of `keras.losses.SparseCategoricalCrossentropy`.
 

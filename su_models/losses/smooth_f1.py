@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from su_models.backend.keras_mask import mask_of
-from su_models.backend.precision import accumulated_mean, accumulated_sum
-from su_models.losses.base import CheckedLoss, align, check_shares, hide
+from su_models.backend.precision import accumulated_mean
+from su_models.losses.base import Loss, align, check_shares, hide
 from su_models.utils.checks import check_choice, check_flag
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SmoothF1(CheckedLoss):
+class SmoothF1(Loss):
     """1 minus the F1 score, with probabilities in place of decisions.
 
     Article: https://kexue.fm/archives/6620
@@ -35,8 +35,8 @@ class SmoothF1(CheckedLoss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: for Keras' sake.
         name: optional name.
-        dtype: of the computation. Defaults to float32, or float64 if that is
-            Keras' `floatx`.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider.
 
     Call arguments:
         y_true: from 0 to 1, `(batch, ..., classes)`; one class for a yes or
@@ -64,7 +64,7 @@ class SmoothF1(CheckedLoss):
         name="smooth_f1",
         dtype=None,
     ):
-        super().__init__(reduction, name, dtype)
+        super().__init__(name, reduction, dtype)
         self.average = check_choice("average", average, ("macro", "micro"))
         self.from_logits = check_flag("from_logits", from_logits)
 
@@ -78,7 +78,8 @@ class SmoothF1(CheckedLoss):
         weights = [align(w, y_pred, rank) for w in weights if w is not None]
         for weight in weights:
             y_true = hide(y_true, weight)
-        return self._score(y_true, y_pred, weights)
+        score = self._score(y_true, y_pred, weights)
+        return ops.cast(score, self.result_dtype)
 
     def call(self, y_true, y_pred):
         return self._score(self.match(y_true, y_pred), y_pred, [])
@@ -91,12 +92,12 @@ class SmoothF1(CheckedLoss):
             weight = weight * w
         last = len(p.shape) - 1
         axes = tuple(range(last if self.average == "macro" else last + 1))
-        both = accumulated_sum(weight * y_true * p, axis=axes)
-        total = accumulated_sum(weight * (y_true + p), axis=axes)
+        both = ops.sum(weight * y_true * p, axis=axes)
+        total = ops.sum(weight * (y_true + p), axis=axes)
         # not maximum, which on PyTorch makes float32 of float64
         total = ops.clip(total, keras.backend.epsilon(), float("inf"))
         score = 2.0 * both / total
-        return ops.cast(1.0 - accumulated_mean(score), self.dtype)
+        return 1.0 - accumulated_mean(score)
 
     def get_config(self):
         return {

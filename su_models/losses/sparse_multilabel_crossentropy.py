@@ -6,13 +6,13 @@ from keras import ops
 
 from su_models.backend.indices import check_indices, nan_outside
 from su_models.backend.match_axes import match_axes
-from su_models.losses.base import CheckedLoss, check_exact
+from su_models.losses.base import Loss
 from su_models.losses.multilabel_crossentropy import log_sum_of_both
 from su_models.utils.checks import check_flag, check_integer
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SparseMultilabelCrossentropy(CheckedLoss):
+class SparseMultilabelCrossentropy(Loss):
     """`MultilabelCrossentropy` whose targets are the numbers of the labels.
 
     Article: https://kexue.fm/archives/8888
@@ -38,8 +38,9 @@ class SparseMultilabelCrossentropy(CheckedLoss):
             padding in any case.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation. Defaults to float32, or float64 if that is
-            Keras' `floatx`. Label numbers up to 2²⁴ are exact in float32.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider; label numbers up
+            to 2²⁴ are exact.
         ignore_class: optional int. In a list this number is padding, and a
             label of this number is left out of both sums.
 
@@ -69,7 +70,7 @@ class SparseMultilabelCrossentropy(CheckedLoss):
         dtype=None,
         ignore_class=None,
     ):
-        super().__init__(reduction, name, dtype)
+        super().__init__(name, reduction, dtype)
         self.mask_zero = check_flag("mask_zero", mask_zero)
         self.ignore_class = check_integer(
             "ignore_class", ignore_class, optional=True
@@ -91,7 +92,6 @@ class SparseMultilabelCrossentropy(CheckedLoss):
 
     def call(self, y_true, y_pred):
         lists, labels = self.match(y_true, y_pred), y_pred.shape[-1]
-        check_exact(self.dtype, labels)
         padding = lists < (1 if self.mask_zero else 0)  # NaN is none
         if self.ignore_class is not None:
             padding = ops.logical_or(

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.models import build_ddpm
+from su_models.models import build_ddpm, build_vae
 from su_models.sampling import NoiseSchedule
 from tests.contract.base import integers, normal
 
@@ -61,9 +61,20 @@ _SMALL_DDPM = {
     "dropout": 0.1,
 }
 
+_SMALL_VAE = {
+    "image_shape": (4, 5, 2),
+    "latent_dim": 3,
+    "widths": (6, 7),
+    "seed": 5,
+}
+
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
+        "CausalMask": Case(inputs=integers(9, 2, 7)),
+        "PrefixMask": Case(inputs=integers(2, 2, 7), shape=(None, None)),
+        "PositionIds": Case(inputs=(normal(2, 7, 6), integers(9, 2, 7))),
+        "ZeroMasked": Case(inputs=normal(2, 7, 6), sequence=True),
         "Add": Case(
             inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
             merges=True,
@@ -264,6 +275,15 @@ CASES = {
         "TimestepEmbedding": Case(
             {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")
         ),
+        "VAELoss": Case(
+            {"stddev": 0.7},
+            (
+                normal(4, 3, 5, 2),
+                normal(4, 3, 5, 2)[::-1].copy(),
+                normal(4, 6),
+                normal(4, 6)[::-1].copy(),
+            ),
+        ),
         "VectorQuantizer": Case(
             {
                 "codebook_size": 5,
@@ -410,6 +430,20 @@ CASES = {
         ),
     },
     "models": {
+        "build_transformer_model": Case(
+            {
+                "model": "roformer_v2",
+                "application": "unilm",
+                "vocab_size": 31,
+                "hidden_size": 12,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 3,
+                "intermediate_size": 20,
+                "hidden_act": "gelu",
+                "dropout_rate": 0.1,
+            },
+            (integers(31, 3, 7), integers(2, 3, 7)),
+        ),
         "build_ddpm": Case(
             lambda: dict(_SMALL_DDPM),
             (normal(3, 8, 12, 2), np.array([1, 12, 5], "int32")),
@@ -421,6 +455,12 @@ CASES = {
                 "seed": 5,
             },
             normal(3, 8, 12, 2),
+            targets=False,
+        ),
+        "build_vae": Case(lambda: dict(_SMALL_VAE), normal(3, 4, 5, 2)),
+        "build_vae_trainer": Case(
+            lambda: {"vae": build_vae(**_SMALL_VAE), "stddev": 0.7},
+            normal(3, 4, 5, 2),
             targets=False,
         ),
     },
