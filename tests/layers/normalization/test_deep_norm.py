@@ -9,6 +9,7 @@ from su_models.backend import value_and_variable_gradient
 from su_models.layers import DeepNorm, LayerNormalization
 from su_models.ops import deep_norm_coefficients
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1, 3.7])
@@ -182,3 +183,12 @@ def test_other_batches_are_refused_also_once_it_is_built(n, m):
 def test_numpy_numbers_are_numbers():
     config = DeepNorm(np.float32(1.5), np.float64(0.5)).get_config()
     assert [type(config[k]) for k in ("alpha", "epsilon")] == [float, float]
+
+
+@needs_float64
+def test_float64_is_kept():
+    x, r = 1e6 + normal(2, 6).astype("float64"), np.zeros((2, 6))
+    y = ops.convert_to_numpy(DeepNorm(1.0, dtype="float64")(x, r))
+    z = x - x.mean(axis=-1, keepdims=True)
+    z = z / np.sqrt((z**2).mean(axis=-1, keepdims=True) + 1e-7)
+    np.testing.assert_allclose(y, z, rtol=1e-9)

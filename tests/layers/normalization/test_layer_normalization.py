@@ -10,7 +10,7 @@ from keras import ops
 from su_models.backend import gradient
 from su_models.layers import LayerNormalization
 from tests.contract import normal, to_numpy
-from tests.marks import only_tensorflow
+from tests.marks import needs_float64, only_tensorflow
 
 
 def randomize(layer):
@@ -256,3 +256,12 @@ def test_integers_are_normalized_as_floats():
     assert keras.backend.standardize_dtype(y.dtype) == "float32"
     expected = to_numpy(LayerNormalization()(x.astype("float32")))
     np.testing.assert_array_equal(to_numpy(y), expected)
+
+
+@needs_float64
+def test_float64_is_kept():
+    x = 1e6 + normal(2, 6).astype("float64")
+    y = ops.convert_to_numpy(LayerNormalization(dtype="float64")(x))
+    z = x - x.mean(axis=-1, keepdims=True)
+    z = z / np.sqrt((z**2).mean(axis=-1, keepdims=True) + 1e-7)
+    np.testing.assert_allclose(y, z, rtol=1e-9)
