@@ -37,7 +37,7 @@ def normal_kl(mean, log_variance):
         x if isinstance(x, keras.KerasTensor) else ops.convert_to_tensor(x)
         for x in (mean, log_variance)
     )
-    if not mean.shape:
+    if not len(mean.shape):
         raise ValueError(
             "`mean` must be of shape (..., d). Received: mean of shape ()"
         )

@@ -1,16 +1,12 @@
 """Sizes that do not match are an error, known or not."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from su_models.backend.match_axes import match_axes, match_shape
 from tests.contract import normal
-
-only_tensorflow = pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="sizes are known elsewhere"
-)
+from tests.marks import only_tensorflow
 
 
 def test_tensors_that_match_are_passed_on():

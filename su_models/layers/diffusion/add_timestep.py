@@ -50,8 +50,10 @@ class AddTimestep(keras.layers.Layer):
         vector = match_axes("vector", vector, inputs)
         for _ in inputs.shape[1:-1]:
             vector = ops.expand_dims(vector, axis=1)  # (b, 1, ..., c)
-        # not `ops.add`, which takes an empty batch for a bias on TensorFlow
-        return inputs + vector
+        inputs, vector = (
+            ops.cast(x, self.compute_dtype) for x in (inputs, vector)
+        )
+        return ops.add(inputs, vector)
 
     def compute_output_shape(self, inputs_shape, vector_shape):
         return inputs_shape

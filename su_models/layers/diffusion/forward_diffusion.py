@@ -6,6 +6,7 @@ from keras import ops
 from su_models.backend.precision import sum_dtype
 from su_models.ops.noise_schedule import check_schedule
 from su_models.utils.checks import check_seed
+from su_models.utils.several_shapes import SeveralShapes
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -74,7 +75,7 @@ class ForwardDiffusion(keras.layers.Layer):
         return ops.cast(x, self.compute_dtype), t, noise
 
     def compute_output_shape(self, input_shape):
-        return input_shape, input_shape[:1], input_shape
+        return SeveralShapes([input_shape, input_shape[:1], input_shape])
 
     def compute_output_spec(self, inputs):
         shapes = self.compute_output_shape(inputs.shape)

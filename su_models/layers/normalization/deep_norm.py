@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.match_axes import match_shape
+from su_models.backend.precision import sum_dtype
 from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
 )
@@ -79,7 +80,7 @@ class DeepNorm(keras.layers.Layer):
 
     def call(self, inputs, residual):
         residual = match_shape("residual", residual, inputs)
-        wide = keras.backend.result_type(inputs.dtype, "float32")
+        wide = sum_dtype(inputs.dtype)
         total = self.alpha * ops.cast(inputs, wide) + ops.cast(residual, wide)
         return self.normalization(total)
 

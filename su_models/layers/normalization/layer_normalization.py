@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.match_axes import match_axes
+from su_models.backend.precision import sum_dtype
 from su_models.utils.checks import (
     check_flag,
     check_positive,
@@ -133,7 +134,7 @@ class LayerNormalization(keras.layers.Layer):
         if self.conditional:
             self._check_shapes(inputs.shape, condition.shape)
             condition = match_axes("condition", condition, inputs)
-        wide = keras.backend.result_type(inputs.dtype, "float32")
+        wide = sum_dtype(inputs.dtype)
         x = ops.cast(inputs, wide)
         if self.zero_mean:
             x = x - ops.mean(x, axis=-1, keepdims=True)

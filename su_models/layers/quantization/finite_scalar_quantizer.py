@@ -9,6 +9,7 @@ from keras import ops
 from su_models.backend.indices import check_indices, nan_outside
 from su_models.backend.precision import sum_dtype
 from su_models.utils.checks import check_integers
+from su_models.utils.several_shapes import SeveralShapes
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -114,7 +115,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         return nan_outside(ops.stack(digits, axis=-1), inside)
 
     def compute_output_shape(self, input_shape):
-        return input_shape, input_shape[:-1]
+        return SeveralShapes([input_shape, input_shape[:-1]])
 
     def compute_output_spec(self, inputs):
         shapes = self.compute_output_shape(inputs.shape)

@@ -15,6 +15,7 @@ from su_models.utils.checks import (
     check_share,
     check_size,
 )
+from su_models.utils.several_shapes import SeveralShapes
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -260,7 +261,7 @@ class VectorQuantizer(keras.layers.Layer):
         return ops.take(z, place, axis=0)
 
     def compute_output_shape(self, input_shape):
-        return input_shape, input_shape[:-1]
+        return SeveralShapes([input_shape, input_shape[:-1]])
 
     def compute_output_spec(self, inputs, mask=None, training=None):
         shapes = self.compute_output_shape(inputs.shape)

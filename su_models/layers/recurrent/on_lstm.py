@@ -20,6 +20,7 @@ from su_models.utils.checks import (
     check_share,
     check_size,
 )
+from su_models.utils.several_shapes import SeveralShapes
 
 # the arguments of `keras.layers.RNN` that are flags
 _FLAGS = (
@@ -534,15 +535,16 @@ class ONLSTM(keras.layers.RNN):
         if not self.return_distances:
             return shapes
         outputs, *states = shapes if self.return_state else (shapes,)
-        return outputs, tuple(sequences_shape[:2]), *states
+        distances = tuple(sequences_shape[:2])
+        return SeveralShapes([outputs, distances, *states])
 
-    def compute_output_spec(self, *args, **kwargs):
-        spec = super().compute_output_spec(*args, **kwargs)
+    def compute_output_spec(self, sequences, *args, **kwargs):
         if not self.return_distances:
-            return spec
-        outputs, distances, *states = spec
-        distances = keras.KerasTensor(distances.shape, "float32")
-        return outputs, distances, *states
+            return super().compute_output_spec(sequences, *args, **kwargs)
+        shapes = self.compute_output_shape(sequences.shape)
+        dtypes = [self.compute_dtype] * len(shapes)
+        dtypes[1] = "float32"
+        return tuple(map(keras.KerasTensor, shapes, dtypes))
 
     def compute_mask(self, sequences, mask=None):
         masks = super().compute_mask(sequences, mask)

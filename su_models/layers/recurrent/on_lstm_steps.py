@@ -116,13 +116,13 @@ class _Steps:
         def step(states, inputs):
             (h, c), (x, *real) = states, inputs
             z = ops.matmul(ops.concatenate([x, h], axis=-1), weights) + bias
-            a = ops.tanh(z[:, : 4 * self.units] * scale)
+            a = _tanh(z[:, : 4 * self.units] * scale)
             z = ops.cast(z[:, 4 * self.units :], sum_dtype(z.dtype))
             p = level_softmax(ops.stack(ops.split(z, 2, axis=-1), axis=1))
             i, f, c_hat, o = _gates(a)
             keep, write, *_ = self._shares(i, f, p)
             new_c = keep * c + write * c_hat
-            tanh_c = ops.tanh(new_c)
+            tanh_c = _tanh(new_c)
             new = _where(real, (o * tanh_c, new_c), states)
             return new, (new[0], (c, a, p, tanh_c) if self.keeping else ())
 
@@ -215,6 +215,11 @@ class _Steps:
         keep = omega * f + (master_f - omega)
         write = omega * i + (master_i - omega)
         return keep, write, master_f, master_i
+
+
+def _tanh(x):
+    """Returns tanh in the dtype of x; Keras on JAX makes float32 of float64."""
+    return ops.cast(ops.tanh(x), x.dtype)
 
 
 def _gates(a):

@@ -135,4 +135,5 @@ def _across(x, mu):
 
 def _unit(x):
     square = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(square, 1e-30))
+    # not maximum, which on PyTorch makes float32 of float64
+    return x * ops.rsqrt(ops.clip(square, 1e-30, float("inf")))

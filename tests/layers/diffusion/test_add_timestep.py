@@ -1,6 +1,5 @@
 """Article: https://kexue.fm/archives/9152"""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -8,6 +7,7 @@ from keras import ops
 from su_models.backend import compiled
 from su_models.layers import AddTimestep
 from tests.contract import JIT, normal, to_numpy
+from tests.marks import only_tensorflow
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 5, 3), (2, 4, 5, 3)])
@@ -37,9 +37,7 @@ def test_shapes_that_do_not_fit_are_refused(h, v):
         layer(normal(*h), normal(*v))
 
 
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="sizes are known elsewhere"
-)
+@only_tensorflow
 def test_a_batch_that_is_unknown_is_not_broadcast():
     import tensorflow as tf
 

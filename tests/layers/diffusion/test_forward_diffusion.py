@@ -11,6 +11,7 @@ from su_models.backend import compiled
 from su_models.layers import ForwardDiffusion
 from su_models.sampling import NoiseSchedule
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 SCHEDULE = NoiseSchedule.author(12)
 
@@ -145,9 +146,7 @@ def test_numpy_seed_is_a_seed():
     np.testing.assert_array_equal(ours[0], again[0])
 
 
-@pytest.mark.skipif(
-    keras.config.backend() == "jax", reason="JAX has float64 on request alone"
-)
+@needs_float64
 def test_float64_is_kept():
     clean = 1.0 + 1e-12 * np.arange(6.0).reshape(2, 3)
     x, t, noise = map(

@@ -7,6 +7,7 @@ from keras import ops
 
 from su_models.layers import NoisePredictionLoss
 from tests.contract import JIT, normal, to_numpy
+from tests.marks import needs_float64, only_tensorflow
 
 NOISE, PREDICTED = normal(2, 3, 4, 5), normal(2, 3, 4, 5)[::-1] * 1.5
 
@@ -79,9 +80,7 @@ def test_other_batches_are_refused_also_once_it_is_built(n):
         layer(noise, predicted)
 
 
-@pytest.mark.skipif(
-    keras.config.backend() != "tensorflow", reason="sizes are known elsewhere"
-)
+@only_tensorflow
 def test_a_batch_that_is_unknown_is_not_broadcast():
     import tensorflow as tf
 
@@ -94,9 +93,7 @@ def test_a_batch_that_is_unknown_is_not_broadcast():
             loss(NOISE[:n], PREDICTED[:m])
 
 
-@pytest.mark.skipif(
-    keras.config.backend() == "jax", reason="JAX has float64 on request alone"
-)
+@needs_float64
 def test_float64_is_kept():
     one = np.ones((2, 3))
     y = NoisePredictionLoss(dtype="float64")(one, one + 1e-9)
