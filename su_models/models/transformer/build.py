@@ -71,7 +71,7 @@ def build_transformer_model(
     """Builds a transformer, as the function of this name in bert4keras does.
 
     Article: https://kexue.fm/archives/6915
-        《“让Keras更酷一些！”：层与模型的重用技巧》
+        《自己实现了一个bert4keras》
 
     The models have the layer names, heads and numbers of bert4keras 0.11.5.
 
@@ -79,8 +79,7 @@ def build_transformer_model(
         config_path: optional path of the configuration, a JSON file with the
             arguments of the family or the words that Google and Hugging Face
             use for them.
-        checkpoint_path: optional path of weights to load; see
-            `su_models.checkpoints.load_checkpoint`.
+        checkpoint_path: optional path of weights to load. Not supported yet.
         model: name of a family, in any case: "bert", "roberta", "albert",
             "albert_unshared", "nezha", "roformer", "roformer_v2",
             "gau_alpha", "electra", "gpt", "gpt2", "gpt2_ml", "llama", "t5",
@@ -103,6 +102,7 @@ def build_transformer_model(
     Raises:
         ValueError: if a name is unknown, the configuration cannot be read or
             contradicts itself, or the family has no such application.
+        NotImplementedError: if there is a `checkpoint_path`.
 
     Example:
 
@@ -119,6 +119,11 @@ def build_transformer_model(
     >>> tuple(model([ids, ids]).shape)
     (2, 7, 32)
     """
+    if checkpoint_path is not None:
+        raise NotImplementedError(
+            "Checkpoints cannot be loaded yet: the model would have random "
+            f"weights. Received: checkpoint_path={checkpoint_path}"
+        )
     cls, version = _family(model)
     check_flag("return_keras_model", return_keras_model)
     application = str(application).lower()

@@ -6,8 +6,6 @@ from su_models.models.transformer.bert import BERT
 class ELECTRA(BERT):
     """A BERT with a score of each token instead of a language model.
 
-    Article: https://kexue.fm/archives/6736
-        《当Bert遇上Keras：这可能是Bert最简单的打开姿势》
     Paper: https://arxiv.org/abs/2003.10555
 
     Args:

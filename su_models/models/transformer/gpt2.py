@@ -6,11 +6,15 @@ from su_models.models.transformer.gpt import GPT
 class GPT2(GPT):
     """A language model of pre-norm blocks.
 
-    Article: https://kexue.fm/archives/7292
-        《鱼与熊掌兼得：融合检索和生成的SimBERT模型》
-    Paper: https://openai.com/index/better-language-models/
+    Article: https://kexue.fm/archives/7912
+        《跟风玩玩目前最大的中文GPT2模型（bert4keras）》
 
         x ← x + Attention(Norm(x)), x ← x + FeedForward(Norm(x))
+
+    Args:
+        segment_vocab_size: not used: the model has no segments, whatever the
+            configuration of a checkpoint says.
+        **kwargs: of `GPT`.
     """
 
     epsilon = 1e-5

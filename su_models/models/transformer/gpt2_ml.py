@@ -6,9 +6,15 @@ from su_models.models.transformer.gpt import GPT
 class GPT2ML(GPT):
     """A language model that normalizes within the feed-forward part.
 
-    Paper: https://github.com/imcaspar/gpt2-ml
+    Article: https://kexue.fm/archives/7292
+        《现在可以用Keras玩中文GPT2了（GPT2_ML）》
 
         x ← x + Attention(x), x ← Norm₁(x + FeedForward(Norm₀(x)))
+
+    Args:
+        segment_vocab_size: not used: the model has no segments, whatever the
+            configuration of a checkpoint says.
+        **kwargs: of `GPT`.
     """
 
     epsilon = 1e-5

@@ -230,3 +230,9 @@ def test_ids_outside_the_vocabulary_are_rejected(wrong):
 def test_a_sequence_over_the_positions_is_rejected():
     with pytest.raises(ValueError, match="16 positions"):
         run(tiny("bert"), ids(length=17))
+
+
+def test_a_checkpoint_is_never_ignored(tmp_path):
+    path = tmp_path / "bert_model.ckpt"
+    with pytest.raises(NotImplementedError, match="Received: checkpoint_path="):
+        build_transformer_model(checkpoint_path=path, **SIZES)

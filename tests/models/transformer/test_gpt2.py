@@ -1,4 +1,4 @@
-"""Article: https://kexue.fm/archives/7292"""
+"""Article: https://kexue.fm/archives/7912"""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Paper: https://github.com/imcaspar/gpt2-ml"""
+"""Article: https://kexue.fm/archives/7292"""
 
 import functools
 
