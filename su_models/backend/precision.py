@@ -147,6 +147,26 @@ def needs_wide_operands(a, b, dtype):
     return runs_on("torch") and dtype == "float16" and a.device.type == "cpu"
 
 
+def fused_needs_wide_operands(a, b, dtype):
+    """Tells whether a fused attention kernel has to be given wide operands.
+
+    Beside what `needs_wide_operands` says: JAX (0.10) has no fused attention
+    in float16 for CPUs. It fails while it compiles.
+
+    Args:
+        a: tensor, the queries.
+        b: tensor, the values.
+        dtype: name of their common dtype.
+    """
+    if needs_wide_operands(a, b, dtype):
+        return True
+    if not runs_on("jax") or dtype != "float16":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
 def _has_accelerator():
     """Tells whether TensorFlow sees more than CPUs."""
     import tensorflow as tf

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from su_models.backend.precision import needs_wide_operands, sum_dtype
+from su_models.backend.precision import fused_needs_wide_operands, sum_dtype
 from su_models.layers.attention.masks import AttentionMasks, joined_mask
 from su_models.layers.attention.scores import repeated_heads
 
@@ -73,7 +73,7 @@ def softmax_attention(q, k, v, masks=_NO_MASKS, scale=1.0):
         mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
     k, v = (repeated_heads(x, q.shape[2]) for x in (k, v))
     dtype = keras.backend.standardize_dtype(v.dtype)
-    if needs_wide_operands(q, v, dtype):  # or the kernel sums in 16 bits
+    if fused_needs_wide_operands(q, v, dtype):  # or the kernel sums in 16 bits
         q, k, v = (ops.cast(x, sum_dtype(dtype)) for x in (q, k, v))
     context = ops.dot_product_attention(
         q,

@@ -16,6 +16,7 @@ from su_models.backend.compile import compiled
 from su_models.layers import MultiHeadAttention
 from su_models.ops import prefix_mask
 from tests.contract import JIT, integers, normal, to_numpy
+from tests.contract.base import global_policy
 
 HEADS, DIM = 3, 4
 
@@ -578,3 +579,22 @@ def test_unknown_normalization_is_refused(name):
 def test_a_scale_that_is_no_bool_is_refused():
     with pytest.raises(ValueError, match="Received: attention_scale='False'"):
         MultiHeadAttention(HEADS, DIM, attention_scale="False")
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_the_fused_form_trains_in_low_precision(policy, causal):
+    """Plain Keras does not, on JAX's CPUs in float16."""
+    with global_policy(policy):
+        x = keras.Input((None, 8))
+        layer = MultiHeadAttention(2, 4)
+        net = keras.Model(x, layer(x, use_causal_mask=causal))
+    net.compile("sgd", "mse", jit_compile=JIT)
+    before = [to_numpy(w) for w in net.trainable_variables]
+    inputs = normal(2, 7, 8)
+    loss = net.fit(inputs, inputs[::-1] * 8, verbose=0).history["loss"]
+    assert np.isfinite(loss).all()
+    pairs = zip(net.trainable_variables, before, strict=True)
+    assert all(
+        (to_numpy(w) != b).any() for w, b in pairs if "bias" not in w.path
+    )
