@@ -273,7 +273,7 @@ def test_gradients_are_accumulated(name):
 
 EACH_ON_TWO = """
 from su_models import training
-from tests.training.test_wrapper import wrapped
+from tests.training.test_base import wrapped
 from tests.training.text_classifier import crossentropy, data
 
 x, y = data(8)

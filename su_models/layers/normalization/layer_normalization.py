@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.match_axes import match_axes
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import accumulated_mean, sum_dtype
 from su_models.utils.checks import (
     check_flag,
     check_positive,
@@ -137,9 +137,9 @@ class LayerNormalization(keras.layers.Layer):
         wide = sum_dtype(inputs.dtype)
         x = ops.cast(inputs, wide)
         if self.zero_mean:
-            x = x - ops.mean(x, axis=-1, keepdims=True)
+            x = x - accumulated_mean(x, axis=-1, keepdims=True)
         if self.unit_variance:
-            variance = ops.mean(ops.square(x), axis=-1, keepdims=True)
+            variance = accumulated_mean(ops.square(x), axis=-1, keepdims=True)
             x = x * ops.rsqrt(variance + self.epsilon)
         c = None
         if self.conditional:
