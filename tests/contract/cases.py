@@ -73,7 +73,7 @@ CASES = {
     "layers": {
         "CausalMask": Case(inputs=integers(9, 2, 7)),
         "PrefixMask": Case(inputs=integers(2, 2, 7), shape=(None, None)),
-        "PositionIds": Case(inputs=(normal(2, 7, 6), integers(9, 2, 7))),
+        "PositionIds": Case(inputs=(integers(9, 2, 7), integers(9, 2, 7))),
         "ZeroMasked": Case(inputs=normal(2, 7, 6), sequence=True),
         "Add": Case(
             inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
@@ -222,7 +222,12 @@ CASES = {
             sequence=True,
         ),
         "RelativeMultiHeadAttention": Case(
-            {"num_heads": 6, "head_dim": 4, "num_key_value_heads": 2},
+            {
+                "num_heads": 6,
+                "head_dim": 4,
+                "num_key_value_heads": 2,
+                "dropout": 0.2,
+            },
             normal(2, 7, 8),
             sequence=True,
         ),

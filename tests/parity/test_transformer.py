@@ -145,6 +145,12 @@ def _key(case):
 
 
 CASES = {_key(case): case for case in _cases()}
+if keras.config.backend() == "torch":  # eager there: a case a family will do
+    CASES = {
+        key: case
+        for key, case in CASES.items()
+        if key == next(k for k in CASES if k.split(":")[0] == case[0])
+    }
 
 
 @pytest.fixture(scope="module")
@@ -209,15 +215,14 @@ def give_weights(model, weights):
 @pytest.mark.parametrize("key", CASES)
 def test_same_numbers_as_bert4keras(key, peer, record_property):
     model = build(CASES[key])
+    names = {layer.name for layer in model.layers}
+    assert {*peer[f"{key}|names"].tolist()} - names == set()
     give_weights(model, weights_of(peer, key))
     inputs = CASES[key][-1]
     outputs = model(inputs if len(inputs) > 1 else inputs[0])
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    real = inputs[-1 if "t5" in key.split(":")[0] else 0] > 0
-    if key.startswith(("t5", "mt5")):
-        real = inputs[1 if len(inputs) > 1 else 0] > 0
-    else:
-        real = inputs[0] > 0
+    decoded = "t5" in key and len(inputs) > 1
+    real = inputs[1 if decoded else 0] > 0
     real[:, 0] = True
     for i, output in enumerate(outputs):
         theirs, ours = peer[f"{key}|output|{i}"], to_numpy(output)
@@ -228,10 +233,3 @@ def test_same_numbers_as_bert4keras(key, peer, record_property):
         record_property("error", float(error))
         print(f"{key}: {error:.1e}")
         assert error < 1e-5
-
-
-@pytest.mark.parametrize("key", CASES)
-def test_same_layer_names_as_bert4keras(key, peer):
-    ours = {layer.name for layer in build(CASES[key]).layers}
-    theirs = {*peer[f"{key}|names"].tolist()}
-    assert theirs - ours == set()

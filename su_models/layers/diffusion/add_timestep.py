@@ -53,7 +53,8 @@ class AddTimestep(keras.layers.Layer):
         inputs, vector = (
             ops.cast(x, self.compute_dtype) for x in (inputs, vector)
         )
-        return ops.add(inputs, vector)
+        # not `ops.add`, which takes an empty batch for a bias on TensorFlow
+        return inputs + vector
 
     def compute_output_shape(self, inputs_shape, vector_shape):
         return inputs_shape

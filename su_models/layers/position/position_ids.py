@@ -10,8 +10,7 @@ from su_models.layers.position.check_positions import check_positions
 class PositionIds(keras.layers.Layer):
     """Numbers the tokens of a sequence, for the rotation in every block.
 
-    Article: https://kexue.fm/archives/8265
-        《Transformer升级之路：2、博采众长的旋转式位置编码》
+    Paper: https://arxiv.org/abs/2104.09864
 
     Pass the result to attention layers as `positions`. One layer serves all
     blocks, and is the one place to replace where other positions are wanted.
@@ -21,7 +20,7 @@ class PositionIds(keras.layers.Layer):
         positions: optional integers `(n,)` or `(batch, n)`, passed through.
 
     Returns:
-        int32 `(1, n)`: 0, ..., n - 1; or `positions` with a first axis.
+        int32 `(n,)`: 0, ..., n - 1; or `positions` as they are.
 
     Raises:
         ValueError: if `positions` are no integers of this shape.
@@ -30,24 +29,19 @@ class PositionIds(keras.layers.Layer):
 
     >>> x = keras.ops.zeros((2, 3, 4))
     >>> keras.ops.convert_to_numpy(su_models.layers.PositionIds()(x)).tolist()
-    [[0, 1, 2]]
+    [0, 1, 2]
     """
 
     def call(self, inputs, positions=None):
         if positions is None:
             positions = ops.arange(ops.shape(inputs)[1], dtype="int32")
         else:
-            positions = check_positions(positions, inputs.shape[1])
-        if len(positions.shape) == 1:
-            positions = ops.expand_dims(positions, 0)  # (1, n)
+            positions = check_positions(positions, *inputs.shape[1::-1])
         return ops.cast(positions, "int32")
 
     def compute_mask(self, *args, **kwargs):
         return None  # positions are no sequence of features
 
     def compute_output_spec(self, inputs, positions=None):
-        n = inputs.shape[1]
-        b = 1
-        if positions is not None and len(positions.shape) == 2:
-            b = positions.shape[0]
-        return keras.KerasTensor((b, n), "int32")
+        shape = inputs.shape[1:2] if positions is None else positions.shape
+        return keras.KerasTensor(shape, "int32")

@@ -1,4 +1,4 @@
-"""Article: https://kexue.fm/archives/8265"""
+"""Paper: https://arxiv.org/abs/2104.09864"""
 
 import keras
 import numpy as np
@@ -9,15 +9,14 @@ from tests.contract import normal, to_numpy
 
 
 def test_tokens_are_numbered_from_0():
-    np.testing.assert_array_equal(
-        to_numpy(PositionIds()(normal(2, 5, 3))), [[0, 1, 2, 3, 4]]
-    )
+    numbers = to_numpy(PositionIds()(normal(2, 5, 3)))
+    np.testing.assert_array_equal(numbers, [0, 1, 2, 3, 4])
 
 
 @pytest.mark.parametrize("given", [[3, 1, 4], [[3, 1, 4], [1, 5, 9]]])
 def test_positions_that_are_given_pass_through(given):
     result = PositionIds()(normal(2, 3, 4), positions=np.array(given))
-    np.testing.assert_array_equal(to_numpy(result), np.atleast_2d(given))
+    np.testing.assert_array_equal(to_numpy(result), given)
 
 
 def test_large_positions_are_not_rounded_in_low_precision():
