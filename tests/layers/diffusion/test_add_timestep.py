@@ -1,5 +1,6 @@
 """Article: https://kexue.fm/archives/9152"""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
