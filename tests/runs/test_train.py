@@ -9,7 +9,7 @@ import pytest
 
 from su_models.runs.run_folder import RunFolder
 from su_models.runs.training_log import read_history
-from tests.runs.line import Line, assert_equal, names, weights
+from tests.runs.line import EAGER, Line, assert_equal, names, weights
 
 DONE = ["config.json", "history.csv", "model.keras"]
 
@@ -202,3 +202,17 @@ def test_a_loss_that_is_not_finite_saves_nothing(tmp_path):
             Line(learning_rate=1e30).train(tmp_path, progress=False)
     assert "model.keras" not in names(tmp_path)
     assert ".lock" not in names(tmp_path)
+
+
+def test_any_number_that_is_not_finite_counts(tmp_path):
+    class Nowhere(Line):
+        def trainer(self, model):
+            def nowhere(y_true, y_pred):
+                return 0 * y_pred[:, 0] + float("inf")
+
+            model.compile("sgd", "mse", metrics=[nowhere], run_eagerly=EAGER)
+            return model
+
+    with pytest.raises(FloatingPointError, match="Received: learning_rate"):
+        Nowhere().train(tmp_path, progress=False)
+    assert names(tmp_path) == ["config.json", "history.csv"]
