@@ -35,7 +35,7 @@ class DDIM(DiffusionSampler):
     Args:
         schedule: a `NoiseSchedule` with T steps.
         stride: int in 1, ..., T. Every stride-th step is visited.
-        eta: float >= 0. η; so large that σ exceeds β̄_{t'} is refused.
+        eta: float >= 0, η. Must not be so large that σ exceeds β̄_{t'}.
         spacing: `"leading"`, the author's: t = ..., 1 + 2s, 1 + s, 1, which
             begins below T; or `"trailing"`: t = T, T - s, T - 2s, ...
 

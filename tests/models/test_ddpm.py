@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.export import export_saved_model
 from su_models.layers import TimestepEmbedding
 from su_models.models import build_ddpm, build_ddpm_trainer, ddpm
 from su_models.optimizers import Lookahead
 from su_models.sampling import NoiseSchedule
 from tests.contract.base import JIT, global_policy, normal, to_numpy
+from tests.marks import only_tensorflow
 
 JAX = keras.config.backend() == "jax"
 SMALL = {"widths": (4, 8), "blocks": 1, "num_steps": 12, "groups": 2}
@@ -526,3 +528,17 @@ def test_data_format_of_the_settings_is_of_no_interest(variant):
         keras.config.set_image_data_format(before)
     np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(ours, loaded)
+
+
+@only_tensorflow
+def test_exported_network_is_as_strict(tmp_path):
+    import tensorflow as tf
+
+    export_saved_model(perturb(small("dense")), tmp_path / "net")
+    artifact = tf.saved_model.load(str(tmp_path / "net"))
+    x, t = normal(3, 8, 8, 2), np.array([1, 13, 12], "int32")
+    y = to_numpy(artifact.serve([tf.constant(x), tf.constant(t)]))
+    assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2]]).all()
+    for n, m in ((3, 1), (1, 3)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            artifact.serve([tf.constant(x[:n]), tf.constant(t[:m])])

@@ -1,5 +1,6 @@
 """Article: https://kexue.fm/archives/9152"""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -55,3 +56,12 @@ def test_it_compiles():
     h, v = normal(3, 4, 2), normal(3, 2)
     y = compiled(AddTimestep())(h, ops.convert_to_tensor(v))
     np.testing.assert_allclose(to_numpy(y), h + v[:, None])
+
+
+def test_integers_are_added_as_floats():
+    h, v = np.arange(12).reshape(3, 2, 2), normal(3, 2)
+    y = AddTimestep()(h, v)
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    np.testing.assert_allclose(to_numpy(y), h + v[:, None], rtol=1e-6)
+    both = AddTimestep()(h, np.ones((3, 2), "int32"))
+    assert keras.backend.standardize_dtype(both.dtype) == "float32"
