@@ -111,7 +111,7 @@ def _accumulated(name, args, a, b, dtype):
     if narrow not in _HALF:
         y = product(a, b)
         return y if dtype == wide else ops.cast(y, dtype)
-    if _needs_wide_operands(a, b, narrow):
+    if needs_wide_operands(a, b, narrow):
         y = product(ops.cast(a, wide), ops.cast(b, wide))
     elif runs_on("jax") and dtype == wide:
         return _with_wide_result(name, args, wide)(a, b)
@@ -129,8 +129,16 @@ def _function(name, dtype):
     return getattr(ops, name)
 
 
-def _needs_wide_operands(a, b, dtype):
-    """Tells whether a product of 16-bit floats may be summed in 16 bits."""
+def needs_wide_operands(a, b, dtype):
+    """Tells whether a product of 16-bit floats may be summed in 16 bits.
+
+    Args:
+        a: tensor, the first operand.
+        b: tensor, the second operand.
+        dtype: name of their common dtype.
+    """
+    if dtype not in _HALF:
+        return False
     if any(isinstance(x, keras.KerasTensor) for x in (a, b)):
         return True  # a graph of Keras: no one knows where it will run
     if runs_on("tensorflow"):

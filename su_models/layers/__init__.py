@@ -3,14 +3,24 @@
 from su_models.layers.attention.atrous_self_attention import (
     AtrousSelfAttention,
 )
+from su_models.layers.attention.causal_mask import CausalMask
 from su_models.layers.attention.gated_attention_unit import GatedAttentionUnit
 from su_models.layers.attention.local_self_attention import LocalSelfAttention
 from su_models.layers.attention.multi_head_attention import MultiHeadAttention
+from su_models.layers.attention.prefix_mask import PrefixMask
+from su_models.layers.attention.relative_multi_head_attention import (
+    RelativeMultiHeadAttention,
+)
+from su_models.layers.attention.residual_multi_head_attention import (
+    ResidualMultiHeadAttention,
+)
 from su_models.layers.attention.sparse_self_attention import (
     SparseSelfAttention,
 )
 from su_models.layers.core.embedding import Embedding
 from su_models.layers.core.feed_forward import FeedForward
+from su_models.layers.core.zero_masked import ZeroMasked
+from su_models.layers.diffusion.add_timestep import AddTimestep
 from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
@@ -24,6 +34,7 @@ from su_models.layers.normalization.layer_normalization import (
 from su_models.layers.normalization.scale_offset import ScaleOffset
 from su_models.layers.pooling.first_token import FirstToken
 from su_models.layers.position.position_embedding import PositionEmbedding
+from su_models.layers.position.position_ids import PositionIds
 from su_models.layers.position.relative_position_bias import (
     RelativePositionBias,
 )
@@ -44,6 +55,7 @@ from su_models.layers.quantization.vector_quantizer_ema import (
 from su_models.layers.recurrent.on_lstm import ONLSTM, ONLSTMCell
 from su_models.layers.stochastic.gumbel_softmax import GumbelSoftmax
 from su_models.layers.stochastic.normal_sampling import NormalSampling
+from su_models.layers.stochastic.vae_loss import VAELoss
 from su_models.layers.stochastic.von_mises_fisher_sampling import (
     VonMisesFisherSampling,
 )
@@ -60,7 +72,9 @@ from su_models.layers.tagging.maximum_entropy_markov_model import (
 
 __all__ = [
     "Add",
+    "AddTimestep",
     "AtrousSelfAttention",
+    "CausalMask",
     "ConditionalRandomField",
     "DeepNorm",
     "EfficientGlobalPointer",
@@ -81,14 +95,20 @@ __all__ = [
     "ONLSTM",
     "ONLSTMCell",
     "PositionEmbedding",
+    "PositionIds",
+    "PrefixMask",
+    "RelativeMultiHeadAttention",
     "RelativePositionBias",
     "RelativePositionEmbedding",
+    "ResidualMultiHeadAttention",
     "RotaryEmbedding",
     "ScaleOffset",
     "SinusoidalPositionEmbedding",
     "SparseSelfAttention",
     "TimestepEmbedding",
+    "VAELoss",
     "VectorQuantizer",
     "VectorQuantizerEMA",
     "VonMisesFisherSampling",
+    "ZeroMasked",
 ]

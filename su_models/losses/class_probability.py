@@ -27,30 +27,9 @@ def take_class(x, labels):
 
     Args:
         x: `(..., classes)`.
-        labels: the target classes, `(...)` or `(..., 1)`, in any dtype that
-            holds them.
+        labels: int32 `(...)`, each of them a class.
 
     Returns:
         A tensor `(...)`.
-
-    Raises:
-        ValueError: if the shapes do not fit.
     """
-    labels = ops.convert_to_tensor(labels)
-    shape, classes = tuple(labels.shape), tuple(x.shape)
-    if len(shape) == len(classes) and shape[-1] == 1:
-        labels = ops.squeeze(labels, -1)
-    if not classes or not _fit(labels.shape, classes[:-1]):
-        raise ValueError(
-            "`y_true` must hold integers of the shape of `y_pred` without "
-            f"its last axis. Received: y_true={shape}, y_pred={classes}"
-        )
-    labels = ops.cast(labels, "int32")[..., None]
-    return ops.take_along_axis(x, labels, axis=-1)[..., 0]
-
-
-def _fit(shape, other):
-    return len(shape) == len(other) and all(
-        m is None or n is None or m == n
-        for m, n in zip(shape, other, strict=True)
-    )
+    return ops.take_along_axis(x, labels[..., None], axis=-1)[..., 0]

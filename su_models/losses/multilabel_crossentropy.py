@@ -3,11 +3,13 @@
 import keras
 from keras import ops
 
+from su_models.losses.base import Loss, check_shares
+
 _NONE = float("-inf")  # log 0; the 0 beside it keeps log-sum-exps finite
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class MultilabelCrossentropy(keras.losses.Loss):
+class MultilabelCrossentropy(Loss):
     """Scores of right labels above 0, all others below, in one log-sum-exp.
 
     Article: https://kexue.fm/archives/7359
@@ -39,15 +41,19 @@ class MultilabelCrossentropy(keras.losses.Loss):
     Args:
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider.
 
     Call arguments:
-        y_true: numbers from 0 to 1, `(..., labels)`.
+        y_true: numbers from 0 to 1, of the shape of `y_pred`. Those with the
+            weight 0, or left out by a mask, may be any number.
         y_pred: scores `(..., labels)`, any real numbers: put no sigmoid or
             softmax on them.
 
     Raises:
-        ValueError: if the shapes differ in rank, or have no axis.
+        ValueError: if the shapes differ or have no axis, or a known target
+            is not from 0 to 1. Where it is not known, in a compiled program,
+            its loss is NaN.
 
     Example:
 
@@ -62,17 +68,19 @@ class MultilabelCrossentropy(keras.losses.Loss):
         name="multilabel_crossentropy",
         dtype=None,
     ):
-        super().__init__(name, reduction, dtype or "float32")
+        super().__init__(name, reduction, dtype)
 
     def call(self, y_true, y_pred):
-        y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
-        if len(y_true.shape) != len(y_pred.shape) or not y_pred.shape:
-            raise ValueError(
-                "`y_true` and `y_pred` must have the same shape. "
-                f"Received: y_true={tuple(y_true.shape)}, "
-                f"y_pred={tuple(y_pred.shape)}"
-            )
-        return _one_plus(1.0 - y_true, y_pred) + _one_plus(y_true, -y_pred)
+        y_true = check_shares(self.match(y_true, y_pred))
+        loss = log_sum_of_both(y_true, y_pred)
+        # the sums leave out what has no weight, and NaN with it
+        wrong = ops.any(ops.isnan(y_true), axis=-1)
+        return ops.where(wrong, float("nan"), loss)
+
+
+def log_sum_of_both(y_true, y_pred):
+    """Returns Eq. (5) for each sample, `(...)`, of two tensors."""
+    return _one_plus(1.0 - y_true, y_pred) + _one_plus(y_true, -y_pred)
 
 
 def _one_plus(weights, scores):

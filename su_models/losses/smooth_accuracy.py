@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.losses.base import LabelLoss
 from su_models.losses.class_probability import (
     class_log_probabilities,
     take_class,
@@ -10,7 +11,7 @@ from su_models.losses.class_probability import (
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SmoothAccuracy(keras.losses.Loss):
+class SmoothAccuracy(LabelLoss):
     """The smooth error rate: 1 minus the probability of the right class.
 
     Article: https://kexue.fm/archives/6620
@@ -33,14 +34,20 @@ class SmoothAccuracy(keras.losses.Loss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider.
+        ignore_class: optional int. Targets of this number are left out, as
+            by that argument of `keras.losses.SparseCategoricalCrossentropy`.
 
     Call arguments:
-        y_true: integers `(...)` or `(..., 1)`.
+        y_true: integers `(...)` or `(..., 1)` in 0, ..., classes - 1. Those
+            with the weight 0, or left out by a mask, may be any number.
         y_pred: `(..., classes)`.
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if an argument is none of these, the shapes do not fit or
+            a known target is no class. Where it is not known, in a compiled
+            program, its loss is NaN.
 
     Example:
 
@@ -55,14 +62,10 @@ class SmoothAccuracy(keras.losses.Loss):
         reduction="sum_over_batch_size",
         name="smooth_accuracy",
         dtype=None,
+        ignore_class=None,
     ):
-        # low precision would round large class numbers
-        super().__init__(name, reduction, dtype or "float32")
-        self.from_logits = from_logits
+        super().__init__(from_logits, ignore_class, reduction, name, dtype)
 
-    def call(self, y_true, y_pred):
+    def of_labels(self, labels, y_pred):
         log_p = class_log_probabilities(y_pred, self.from_logits)
-        return -ops.expm1(take_class(log_p, y_true))
-
-    def get_config(self):
-        return {**super().get_config(), "from_logits": self.from_logits}
+        return -ops.expm1(take_class(log_p, labels))

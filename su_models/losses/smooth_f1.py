@@ -3,9 +3,14 @@
 import keras
 from keras import ops
 
+from su_models.backend.keras_mask import mask_of
+from su_models.backend.precision import accumulated_mean
+from su_models.losses.base import Loss, align, check_shares, hide
+from su_models.utils.checks import check_choice, check_flag
+
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SmoothF1(keras.losses.Loss):
+class SmoothF1(Loss):
     """1 minus the F1 score, with probabilities in place of decisions.
 
     Article: https://kexue.fm/archives/6620
@@ -30,14 +35,19 @@ class SmoothF1(keras.losses.Loss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: for Keras' sake.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider.
 
     Call arguments:
-        y_true: 0 or 1, `(batch, ..., classes)`; one class for a yes or no.
+        y_true: from 0 to 1, `(batch, ..., classes)`; one class for a yes or
+            no. Those with the weight 0, or left out by a mask, may be any
+            number.
         y_pred: of the same shape.
 
     Raises:
-        ValueError: if `average` is neither, or the shapes differ.
+        ValueError: if an argument is none of these, the shapes differ, or a
+            known target is not from 0 to 1. Where it is not known, in a
+            compiled program, the loss is NaN.
 
     Example:
 
@@ -54,34 +64,28 @@ class SmoothF1(keras.losses.Loss):
         name="smooth_f1",
         dtype=None,
     ):
-        super().__init__(name, reduction, dtype or "float32")
-        if average not in ("macro", "micro"):
-            raise ValueError(
-                '`average` must be "macro" or "micro". '
-                f"Received: average={average!r}"
-            )
-        self.average = average
-        self.from_logits = from_logits
+        super().__init__(name, reduction, dtype)
+        self.average = check_choice("average", average, ("macro", "micro"))
+        self.from_logits = check_flag("from_logits", from_logits)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        weights = [sample_weight, getattr(y_pred, "_keras_mask", None)]
+        weights = [sample_weight, mask_of(y_pred)]
         y_true, y_pred, *weights = (
             y if y is None else ops.convert_to_tensor(y, dtype=self.dtype)
             for y in (y_true, y_pred, *weights)
         )
-        weights = [_widen(w, y_pred) for w in weights if w is not None]
-        return self._score(y_true, y_pred, weights)
+        y_true, rank = self.match(y_true, y_pred), len(y_pred.shape)
+        weights = [align(w, y_pred, rank) for w in weights if w is not None]
+        for weight in weights:
+            y_true = hide(y_true, weight)
+        score = self._score(y_true, y_pred, weights)
+        return ops.cast(score, self.result_dtype)
 
     def call(self, y_true, y_pred):
-        return self._score(y_true, y_pred, [])
+        return self._score(self.match(y_true, y_pred), y_pred, [])
 
     def _score(self, y_true, y_pred, weights):
-        if len(y_true.shape) != len(y_pred.shape) or not y_pred.shape:
-            raise ValueError(
-                "`y_true` and `y_pred` must have the same shape. "
-                f"Received: y_true={tuple(y_true.shape)}, "
-                f"y_pred={tuple(y_pred.shape)}"
-            )
+        y_true = check_shares(y_true)
         p = ops.sigmoid(y_pred) if self.from_logits else y_pred
         weight = ops.ones_like(p)
         for w in weights:
@@ -90,8 +94,10 @@ class SmoothF1(keras.losses.Loss):
         axes = tuple(range(last if self.average == "macro" else last + 1))
         both = ops.sum(weight * y_true * p, axis=axes)
         total = ops.sum(weight * (y_true + p), axis=axes)
-        score = 2.0 * both / ops.maximum(total, keras.backend.epsilon())
-        return 1.0 - ops.mean(score)
+        # not maximum, which on PyTorch makes float32 of float64
+        total = ops.clip(total, keras.backend.epsilon(), float("inf"))
+        score = 2.0 * both / total
+        return 1.0 - accumulated_mean(score)
 
     def get_config(self):
         return {
@@ -99,15 +105,3 @@ class SmoothF1(keras.losses.Loss):
             "average": self.average,
             "from_logits": self.from_logits,
         }
-
-
-def _widen(weight, y):
-    """Gives weights of samples, or of positions, the missing axes."""
-    missing = len(y.shape) - len(weight.shape)
-    if missing < 0:
-        raise ValueError(
-            "`sample_weight` must not have more axes than `y_pred`. "
-            f"Received: sample_weight={tuple(weight.shape)}, "
-            f"y_pred={tuple(y.shape)}"
-        )
-    return ops.reshape(weight, (*ops.shape(weight), *(1,) * missing))

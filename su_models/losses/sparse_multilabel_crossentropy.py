@@ -1,13 +1,18 @@
 """The multi-label cross-entropy of lists of labels."""
 
 import keras
+import numpy as np
 from keras import ops
 
-from su_models.losses.multilabel_crossentropy import MultilabelCrossentropy
+from su_models.backend.indices import check_indices, nan_outside
+from su_models.backend.match_axes import match_axes
+from su_models.losses.base import Loss
+from su_models.losses.multilabel_crossentropy import log_sum_of_both
+from su_models.utils.checks import check_flag, check_integer
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SparseMultilabelCrossentropy(MultilabelCrossentropy):
+class SparseMultilabelCrossentropy(Loss):
     """`MultilabelCrossentropy` whose targets are the numbers of the labels.
 
     Article: https://kexue.fm/archives/8888
@@ -33,16 +38,22 @@ class SparseMultilabelCrossentropy(MultilabelCrossentropy):
             padding in any case.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None. Label numbers up to 2²⁴
-            are exact in float32.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider; label numbers up
+            to 2²⁴ are exact.
+        ignore_class: optional int. In a list this number is padding, and a
+            label of this number is left out of both sums.
 
     Call arguments:
-        y_true: integers `(..., most_labels)`, padded by -1.
+        y_true: integers `(..., most_labels)`, below the number of labels and
+            padded by -1. Lists with the weight 0, or left out by a mask, may
+            hold any numbers.
         y_pred: scores `(..., labels)`, any real numbers.
 
     Raises:
-        ValueError: if the shapes differ in rank, have no axis, or the number
-            of labels is unknown.
+        ValueError: if an argument is none of these, the shapes do not fit,
+            the number of labels is unknown, or a known target is no label.
+            Where it is not known, in a compiled program, its loss is NaN.
 
     Example:
 
@@ -57,42 +68,64 @@ class SparseMultilabelCrossentropy(MultilabelCrossentropy):
         reduction="sum_over_batch_size",
         name="sparse_multilabel_crossentropy",
         dtype=None,
+        ignore_class=None,
     ):
-        super().__init__(reduction, name, dtype)
-        self.mask_zero = mask_zero
+        super().__init__(name, reduction, dtype)
+        self.mask_zero = check_flag("mask_zero", mask_zero)
+        self.ignore_class = check_integer(
+            "ignore_class", ignore_class, optional=True
+        )
 
-    def call(self, y_true, y_pred):
-        y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))
+    def match(self, y_true, y_pred):
         shapes = tuple(y_true.shape), tuple(y_pred.shape)
         if len(shapes[0]) != len(shapes[1]) or not shapes[1]:
             raise ValueError(
                 "`y_true` must have as many axes as `y_pred`. "
                 f"Received: y_true={shapes[0]}, y_pred={shapes[1]}"
             )
-        labels = shapes[1][-1]
-        if labels is None:
+        if shapes[1][-1] is None:
             raise ValueError(
                 "The last axis of `y_pred` must be known. "
                 f"Received: y_pred={shapes[1]}"
             )
-        chosen = _multi_hot(ops.cast(y_true, "int32"), labels, self.mask_zero)
+        return match_axes("y_true", y_true, y_pred, len(shapes[1]) - 1)
+
+    def call(self, y_true, y_pred):
+        lists, labels = self.match(y_true, y_pred), y_pred.shape[-1]
+        padding = lists < (1 if self.mask_zero else 0)  # NaN is none
+        if self.ignore_class is not None:
+            padding = ops.logical_or(
+                padding, ops.equal(lists, self.ignore_class)
+            )
+        lists = ops.where(padding, ops.zeros_like(lists), lists)
+        lists, inside = check_indices("y_true", lists, labels)
+        chosen = _multi_hot(lists, ops.logical_not(padding), labels)
         chosen = ops.cast(ops.reshape(chosen, ops.shape(y_pred)), y_pred.dtype)
-        if self.mask_zero:  # number 0 is of the others, and weighs nothing
-            unused = ops.full_like(y_pred[..., :1], float("-inf"))
-            y_pred = ops.concatenate([unused, y_pred[..., 1:]], axis=-1)
-        return super().call(chosen, y_pred)
+        # what is in neither sum weighs nothing as one of the others
+        unused = np.arange(labels) == self.ignore_class
+        unused |= self.mask_zero & (np.arange(labels) == 0)
+        if unused.any():
+            y_pred = ops.where(unused, float("-inf"), y_pred)
+        loss = log_sum_of_both(chosen, y_pred)
+        if inside is None:
+            return loss
+        return nan_outside(loss, ops.all(inside, axis=-1))
 
     def get_config(self):
-        return {**super().get_config(), "mask_zero": self.mask_zero}
+        return {
+            **super().get_config(),
+            "mask_zero": self.mask_zero,
+            "ignore_class": self.ignore_class,
+        }
 
 
-def _multi_hot(lists, labels, mask_zero):
+def _multi_hot(lists, valid, labels):
     """Returns `(rows, labels)`: whether the label is in the list."""
-    lists = ops.reshape(lists, (-1, ops.shape(lists)[-1]))
-    rows, length = ops.shape(lists)
-    valid = lists >= (1 if mask_zero else 0)
+    length = ops.shape(lists)[-1]
+    lists, valid = (ops.reshape(x, (-1, length)) for x in (lists, valid))
+    rows = ops.shape(lists)[0]
     row = ops.broadcast_to(ops.arange(rows)[:, None], (rows, length))
-    index = ops.stack([row, ops.where(valid, lists, 0)], axis=-1)
+    index = ops.stack([row, lists], axis=-1)  # (rows, length, 2)
     counts = ops.scatter(
         ops.reshape(index, (-1, 2)),
         ops.reshape(ops.cast(valid, "float32"), (-1,)),

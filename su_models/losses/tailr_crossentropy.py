@@ -1,21 +1,21 @@
 """TaiLr: between cross-entropy and accuracy."""
 
-import numbers
-
 import keras
 from keras import ops
 
 from su_models.backend.selection import runs_on
+from su_models.losses.base import LabelLoss
 from su_models.losses.class_probability import (
     class_log_probabilities,
     take_class,
 )
+from su_models.utils.checks import check_number
 
 _TINY = 1e-30  # keeps the branch that is not taken finite
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class TaiLrCrossentropy(keras.losses.Loss):
+class TaiLrCrossentropy(LabelLoss):
     """Cross-entropy that gives up samples which look like wrong labels.
 
     Article: https://kexue.fm/archives/9526
@@ -56,15 +56,20 @@ class TaiLrCrossentropy(keras.losses.Loss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result. Defaults to float32, or float64 if that is
+            Keras' `floatx`. Sums are in float32 or wider.
+        ignore_class: optional int. Targets of this number are left out, as
+            by that argument of `keras.losses.SparseCategoricalCrossentropy`.
 
     Call arguments:
-        y_true: integers `(...)` or `(..., 1)`.
+        y_true: integers `(...)` or `(..., 1)` in 0, ..., classes - 1. Those
+            with the weight 0, or left out by a mask, may be any number.
         y_pred: `(..., classes)`.
 
     Raises:
-        ValueError: if a number is out of its range, or the shapes do not
-            fit.
+        ValueError: if an argument is none of these, the shapes do not fit or
+            a known target is no class. Where it is not known, in a compiled
+            program, its loss is NaN.
 
     Example:
 
@@ -82,19 +87,16 @@ class TaiLrCrossentropy(keras.losses.Loss):
         reduction="sum_over_batch_size",
         name="tailr_crossentropy",
         dtype=None,
+        ignore_class=None,
     ):
-        super().__init__(name, reduction, dtype or "float32")
-        if min_weight is not None:
-            _check("min_weight", min_weight)
-        _check("label_smoothing", label_smoothing)
+        super().__init__(from_logits, ignore_class, reduction, name, dtype)
+        self._number = _check_share("gamma", gamma)
         # a variable, so that compiled training sees its changes
         self._gamma = keras.Variable(
-            _check("gamma", gamma), "float32", trainable=False, name="gamma"
+            self._number, dtype="float32", trainable=False, name="gamma"
         )
-        self._number = float(gamma)
-        self.min_weight = min_weight
-        self.label_smoothing = label_smoothing
-        self.from_logits = from_logits
+        self.min_weight = _check_share("min_weight", min_weight, optional=True)
+        self.label_smoothing = _check_share("label_smoothing", label_smoothing)
 
     @property
     def gamma(self):
@@ -103,8 +105,8 @@ class TaiLrCrossentropy(keras.losses.Loss):
 
     @gamma.setter
     def gamma(self, gamma):
-        self._gamma.assign(_check("gamma", gamma))
-        self._number = float(gamma)
+        self._number = _check_share("gamma", gamma)
+        self._gamma.assign(self._number)
 
     def anneal(self, schedule):
         """Returns a callback for `fit` that sets γ before each epoch.
@@ -126,11 +128,16 @@ class TaiLrCrossentropy(keras.losses.Loss):
         >>> loss.gamma
         0.30000000000000004
         """
+        if not callable(schedule):
+            raise ValueError(
+                "`schedule` must be a function of the epoch. "
+                f"Received: schedule={schedule!r}"
+            )
         return _Annealing(self, schedule)
 
-    def call(self, y_true, y_pred):
+    def of_labels(self, labels, y_pred):
         log_ps = class_log_probabilities(y_pred, self.from_logits)
-        log_p = take_class(log_ps, y_true)
+        log_p = take_class(log_ps, labels)
         gamma = ops.cast(ops.convert_to_tensor(self._gamma), log_p.dtype)
         if self.min_weight is None:
             loss = _closed_form(log_p, gamma)
@@ -149,7 +156,6 @@ class TaiLrCrossentropy(keras.losses.Loss):
             "gamma": self.gamma,
             "min_weight": self.min_weight,
             "label_smoothing": self.label_smoothing,
-            "from_logits": self.from_logits,
         }
 
 
@@ -185,10 +191,5 @@ def _weight(log_p, gamma):
     return 1.0 / (1.0 - gamma + gamma * ops.exp(ops.minimum(-log_p, 80.0)))
 
 
-def _check(name, value):
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:
-        raise ValueError(
-            f"`{name}` must be a number from 0 to 1. Received: {name}={value!r}"
-        )
-    return float(value)
+def _check_share(name, value, optional=False):
+    return check_number(name, value, least=0, most=1, optional=optional)

@@ -36,7 +36,7 @@ class ViterbiDecoder:
 
     >>> never = -float("inf")
     >>> decoder = su_models.text.ViterbiDecoder(
-    ...     trans=[[0.0, 0.5], [never, 1.0]], starts=[0]
+    ...     trans=[[0.0, 0.5], [never, 2.0]], starts=[0]
     ... )
     >>> decoder.decode([[0.0, 9.0], [1.0, 0.0], [1.0, 0.8]]).tolist()
     [0, 1, 1]

@@ -255,7 +255,7 @@ def test_float32_on_pytorch_is_the_plain_product():
 def test_only_float16_on_a_cpu_is_copied_on_pytorch():
     import torch
 
-    needs = precision._needs_wide_operands
+    needs = precision.needs_wide_operands
     cpu, meta = (
         torch.ones(1, dtype=torch.float16, device=device)
         for device in ("cpu", "meta")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.models import build_ddpm
+from su_models.models import build_ddpm, build_vae
 from su_models.sampling import NoiseSchedule
 from tests.contract.base import integers, normal
 
@@ -61,13 +61,25 @@ _SMALL_DDPM = {
     "dropout": 0.1,
 }
 
+_SMALL_VAE = {
+    "image_shape": (4, 5, 2),
+    "latent_dim": 3,
+    "widths": (6, 7),
+    "seed": 5,
+}
+
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
+        "CausalMask": Case(inputs=integers(9, 2, 7)),
+        "PrefixMask": Case(inputs=integers(2, 2, 7), shape=(None, None)),
+        "PositionIds": Case(inputs=(integers(9, 2, 7), integers(9, 2, 7))),
+        "ZeroMasked": Case(inputs=normal(2, 7, 6), sequence=True),
         "Add": Case(
             inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
             merges=True,
         ),
+        "AddTimestep": Case(inputs=(normal(2, 7, 6), normal(2, 6))),
         "AtrousSelfAttention": Case(
             {
                 "num_heads": 3,
@@ -209,6 +221,16 @@ CASES = {
             normal(2, 7, 6),
             sequence=True,
         ),
+        "RelativeMultiHeadAttention": Case(
+            {
+                "num_heads": 6,
+                "head_dim": 4,
+                "num_key_value_heads": 2,
+                "dropout": 0.2,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         # the inputs are a query and a value, of which only lengths count
         "RelativePositionBias": Case(
             {"num_heads": 3, "num_buckets": 4, "max_distance": 3},
@@ -217,6 +239,17 @@ CASES = {
         "RelativePositionEmbedding": Case(
             {"input_dim": 5, "output_dim": 4},
             (integers(9, 2, 7), integers(9, 2, 5), integers(9, 2, 7)),
+        ),
+        "ResidualMultiHeadAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+                "accumulate": False,
+            },
+            normal(2, 7, 8),
+            sequence=True,
         ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
@@ -246,6 +279,15 @@ CASES = {
         ),
         "TimestepEmbedding": Case(
             {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")
+        ),
+        "VAELoss": Case(
+            {"stddev": 0.7},
+            (
+                normal(4, 3, 5, 2),
+                normal(4, 3, 5, 2)[::-1].copy(),
+                normal(4, 6),
+                normal(4, 6)[::-1].copy(),
+            ),
         ),
         "VectorQuantizer": Case(
             {
@@ -393,6 +435,20 @@ CASES = {
         ),
     },
     "models": {
+        "build_transformer_model": Case(
+            {
+                "model": "roformer_v2",
+                "application": "unilm",
+                "vocab_size": 31,
+                "hidden_size": 12,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 3,
+                "intermediate_size": 20,
+                "hidden_act": "gelu",
+                "dropout_rate": 0.1,
+            },
+            (integers(31, 3, 7), integers(2, 3, 7)),
+        ),
         "build_ddpm": Case(
             lambda: dict(_SMALL_DDPM),
             (normal(3, 8, 12, 2), np.array([1, 12, 5], "int32")),
@@ -404,6 +460,12 @@ CASES = {
                 "seed": 5,
             },
             normal(3, 8, 12, 2),
+            targets=False,
+        ),
+        "build_vae": Case(lambda: dict(_SMALL_VAE), normal(3, 4, 5, 2)),
+        "build_vae_trainer": Case(
+            lambda: {"vae": build_vae(**_SMALL_VAE), "stddev": 0.7},
+            normal(3, 4, 5, 2),
             targets=False,
         ),
     },

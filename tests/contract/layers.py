@@ -113,7 +113,9 @@ def _check_training(cls, init, inputs, shape, policy, loss):
             else i
             for i, x in zip(free, inputs, strict=True)
         ]
-        outputs = [y for y in flat(layer(*stems)) if is_float(y)]
+        every = flat(layer(*stems))
+        # masks and positions are no floats, and nothing trains through them
+        outputs = [y for y in every if is_float(y)] or every
         net = keras.Model(one_or_list(free), outputs)
     if not net.trainable_variables:
         net.compile(jit_compile=JIT)

@@ -27,6 +27,7 @@ def check_loss(cls, init, y_true, y_pred, folder, by_sample=True):
     inputs = keras.Input(y_pred.shape[1:])
     net = keras.Model(inputs, keras.layers.Dense(y_pred.shape[-1])(inputs))
     net.compile(keras.optimizers.Adam(1e-2), loss, jit_compile=JIT)
+    net.optimizer.build(net.trainable_variables)  # see check_fit
     before = [to_numpy(w) for w in net.trainable_variables]
     history = net.fit(y_pred, y_true, epochs=20, verbose=0).history["loss"]
     assert np.isfinite(history).all() and history[-1] < history[0]

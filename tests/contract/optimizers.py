@@ -48,6 +48,7 @@ def check_optimizer(cls, init, folder):
     for policy in ("mixed_bfloat16", "mixed_float16"):
         with global_policy(policy):
             net = _linear(new())
+        net.optimizer.build(net.trainable_variables)  # see check_fit
         before = [to_numpy(w) for w in net.trainable_variables]
         after = _fit_weights(net, 20)
         for a, b in zip(after, before, strict=True):

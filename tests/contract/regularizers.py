@@ -25,6 +25,7 @@ def check_regularizer(cls, init, x, folder):
     net = keras.Model(inputs, dense(inputs))
     dense.kernel.assign(x)
     net.compile(keras.optimizers.Adam(1e-2), jit_compile=JIT)
+    net.optimizer.build(net.trainable_variables)  # see check_fit
     history = net.fit(normal(4, len(x)), epochs=20, verbose=0).history["loss"]
     assert np.isfinite(history).all() and history[-1] < history[0]
     assert np.isfinite(to_numpy(dense.kernel)).all()

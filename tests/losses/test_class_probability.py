@@ -1,7 +1,7 @@
 """What the losses of one class a sample share."""
 
 import numpy as np
-import pytest
+from keras import ops
 from scipy import special
 
 from su_models.losses.class_probability import (
@@ -25,16 +25,8 @@ def test_a_probability_of_0_has_a_logarithm():
     np.testing.assert_allclose(ours, [[0, np.log(1e-7)]], atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["int64", "float32", "uint8"])
-def test_the_entry_of_each_label_is_taken(dtype):
-    labels = integers(5, 2, 3).astype(dtype)
-    expected = np.take_along_axis(X, labels[..., None].astype(int), -1)[..., 0]
-    for y in (labels, labels[..., None]):
-        ours = take_class(np.float32(X), np.asarray(y))
-        np.testing.assert_array_equal(to_numpy(ours), expected)
-
-
-def test_other_shapes_are_refused():
-    for shape in ((2,), (2, 4), (2, 3, 5), ()):
-        with pytest.raises(ValueError, match="Received: y_true="):
-            take_class(X, np.zeros(shape))
+def test_the_entry_of_each_label_is_taken():
+    labels = integers(5, 2, 3)
+    expected = np.take_along_axis(X, labels[..., None], -1)[..., 0]
+    ours = take_class(ops.convert_to_tensor(X), ops.convert_to_tensor(labels))
+    np.testing.assert_array_equal(to_numpy(ours), expected)

@@ -13,6 +13,7 @@ from keras import ops
 from su_models.backend import compiled, gradient
 from su_models.ops import hsic, normalized_hsic
 from tests.contract import normal, to_numpy
+from tests.marks import only_tensorflow
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 ESTIMATORS = ["biased", "gretton", "unbiased"]
@@ -297,3 +298,29 @@ def test_other_bad_input_is_refused():
         hsic(X[:3], Y[:3], estimator="unbiased")
     with pytest.raises(ValueError, match="Received: epsilon=0"):
         normalized_hsic(X, Y, epsilon=0)
+
+
+@pytest.mark.parametrize("wrong", [True, (1.0, True), "1"])
+def test_a_flag_is_no_sigma(wrong):
+    with pytest.raises(ValueError, match="Received: sigma="):
+        hsic(X, Y, sigma=wrong)
+
+
+@pytest.mark.parametrize("sigma", [None, 1.0])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_nan_is_seen(sigma, estimator):
+    x = X.copy()
+    x[3, 1] = np.nan
+    assert np.isnan(to_numpy(hsic(x, Y, sigma, estimator)))
+    assert np.isnan(to_numpy(hsic(Y, x, sigma, estimator)))
+
+
+@only_tensorflow
+def test_numbers_of_samples_that_are_unknown_are_compared():
+    import tensorflow as tf
+
+    free = [tf.TensorSpec((None, 3)), tf.TensorSpec((None, 2))]
+    call = tf.function(lambda x, y: hsic(x, y, 1.0), input_signature=free)
+    np.testing.assert_allclose(call(X, Y), to_numpy(hsic(X, Y, 1.0)), rtol=1e-4)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        call(X, Y[:1])

@@ -1,9 +1,12 @@
 """Article: https://kexue.fm/archives/5253"""
 
 import numpy as np
+import pytest
+from keras import ops
 
 from su_models.ops import normal_kl
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 
 def test_matches_eq_5_and_the_integral():
@@ -27,3 +30,20 @@ def test_is_zero_only_for_the_standard_normal():
     # ½ · 4 · x²/2, which 1 + x - eˣ in float32 would lose
     small = to_numpy(normal_kl(zeros, zeros + 1e-3))
     np.testing.assert_allclose(small, 1e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 3), (3,), (2, 3, 1), ()])
+def test_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="Received: log_variance of shape"):
+        normal_kl(normal(2, 3), normal(*shape))
+
+
+def test_a_number_without_an_axis_is_refused():
+    with pytest.raises(ValueError, match=r"Received: mean of shape \(\)"):
+        normal_kl(1.0, 1.0)
+
+
+@needs_float64
+def test_float64_is_kept():
+    kl = normal_kl(np.full((1, 2), 1e-9), np.zeros((1, 2)))
+    np.testing.assert_allclose(ops.convert_to_numpy(kl), 1e-18, rtol=1e-12)

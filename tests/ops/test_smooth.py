@@ -22,6 +22,7 @@ from su_models.ops import (
     smooth_relu,
 )
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 NUMBERS = np.array([2.0, 1.0, 4.0, 5.0, 3.0], "float32")  # the article's
 FUNCTIONS = [
@@ -256,3 +257,27 @@ def test_sharpness_may_be_a_tensor():
 def test_unknown_form_is_refused():
     with pytest.raises(ValueError, match="Received: form='relu'"):
         smooth_relu(NUMBERS, form="relu")
+
+
+@pytest.mark.parametrize(
+    "function", [smooth_max, smooth_one_hot, smooth_abs, smooth_relu]
+)
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])
+def test_a_sharpness_in_a_tensor_is_looked_at_too(function, wrong):
+    sharpness = ops.convert_to_tensor([[2.0], [wrong]])
+    with pytest.raises(ValueError, match="Received: sharpness="):
+        function(normal(2, 3), sharpness)
+
+
+def test_a_flag_is_no_sharpness():
+    with pytest.raises(ValueError, match="Received: sharpness=True"):
+        smooth_max(normal(3), True)
+
+
+@needs_float64
+def test_a_sharpness_of_another_dtype():
+    x, sharpness = normal(2, 3), ops.convert_to_tensor(3.0, "float32")
+    got = smooth_max(x.astype("float64"), sharpness)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(got), to_numpy(smooth_max(x, 3.0)), rtol=1e-5
+    )

@@ -247,3 +247,19 @@ def test_other_bad_input_is_refused(fn):
 def test_unknown_form_is_refused():
     with pytest.raises(ValueError, match="Received: form='tanh'"):
         thre_top_k(normal(5), 2, form="tanh")
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_nan_is_seen(function):
+    x = normal(3, 5)
+    x[1, 2] = np.nan
+    p = to_numpy(function(x, 2))
+    assert np.isnan(p[1]).any() and np.isfinite(p[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("function", ALL)
+def test_numpy_k_is_an_integer(function):
+    np.testing.assert_array_equal(
+        to_numpy(function(normal(5), np.int64(2))),
+        to_numpy(function(normal(5), 2)),
+    )

@@ -54,3 +54,20 @@ def test_bad_input_is_refused():
             MaskedOrthogonality(factor)
     with pytest.raises(ValueError, match=r"Received: shape=\(6,\)"):
         MaskedOrthogonality()(normal(6))
+
+
+@pytest.mark.parametrize("factor", [True, np.nan, np.inf, "1"])
+def test_what_is_no_number_is_refused(factor):
+    with pytest.raises(ValueError, match=f"Received: factor={factor!r}"):
+        MaskedOrthogonality(factor)
+
+
+def test_numpy_number_is_a_number():
+    config = MaskedOrthogonality(np.float32(0.5)).get_config()
+    assert type(config["factor"]) is float
+
+
+def test_nan_is_seen():
+    w = normal(4, 3)
+    w[2, 1] = np.nan
+    assert np.isnan(to_numpy(MaskedOrthogonality()(w)))

@@ -127,3 +127,29 @@ def test_other_bad_input_is_refused():
         SelfOrthogonality(gamma=0)
     with pytest.raises(ValueError, match=r"Received: shape=\(9,\)"):
         SelfOrthogonality()(Y[:, 0])
+
+
+@pytest.mark.parametrize("flag", ["False", None, 1])
+def test_what_is_no_flag_is_refused(flag):
+    with pytest.raises(ValueError, match=f"Received: average={flag!r}"):
+        SelfOrthogonality(average=flag)
+
+
+@pytest.mark.parametrize("name", ["gamma", "l1", "l2"])
+def test_a_flag_is_no_number(name):
+    with pytest.raises(ValueError, match=f"Received: {name}=True"):
+        SelfOrthogonality(**{name: True})
+
+
+def test_numpy_numbers_are_numbers():
+    config = SelfOrthogonality(
+        np.float32(2), np.int64(1), np.float64(0.5), np.True_
+    ).get_config()
+    kinds = [type(config[k]) for k in ("gamma", "l1", "l2", "average")]
+    assert kinds == [float, float, float, bool]
+
+
+def test_nan_is_seen():
+    y = Y.copy()
+    y[2, 1] = np.nan
+    assert np.isnan(to_numpy(SelfOrthogonality()(y)))

@@ -1,6 +1,7 @@
 """A scale and an offset of each feature, without a normalization."""
 
 import keras
+import numpy as np
 
 from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
@@ -67,14 +68,14 @@ class ScaleOffset(LayerNormalization):
     ):
         constants = {}
         for name, value in (("gamma", scale), ("beta", offset)):
-            if not isinstance(value, bool):
+            if not isinstance(value, (bool, np.bool_)):
                 argument = "scale" if name == "gamma" else "offset"
                 constants[name] = check_number(argument, value)
         super().__init__(
             zero_mean=False,
             unit_variance=False,
-            scale=scale is not False,
-            offset=offset is not False,
+            scale="gamma" in constants or bool(scale),
+            offset="beta" in constants or bool(offset),
             conditional=conditional,
             hidden_units=hidden_units,
             hidden_activation=hidden_activation,

@@ -65,12 +65,14 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         dense_loss: the same of one-hot `y_true`, `(batch, length, labels)`.
         sparse_accuracy: share of the real steps whose label is predicted
             when the neighbour's is known, the mean of both directions: a
-            scalar.
+            scalar. It reads the transitions, so that it is no metric of
+            `fit` on JAX, where Keras hands weights to losses alone.
         dense_accuracy: the same of one-hot `y_true`.
 
     Raises:
         ValueError: if an argument is not positive, the inputs are not of
             rank 3, or labels do not exist or are of another shape.
+        NotImplementedError: if an accuracy is a metric of `fit` on JAX.
 
     Example:
 
@@ -142,11 +144,23 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         return losses * ops.divide_no_nan(sequences, steps)
 
     def _accuracy(self, labels, scores, real):
+        self._check_weights_can_be_read()
         forward, backward = self._logits(labels, scores, real)
         return (
             share_of_hits(labels, forward, real)
             + share_of_hits(labels, backward, real)
         ) / 2
+
+    def _check_weights_can_be_read(self):
+        try:
+            [w.value for w in self.weights]  # noqa: B018
+        except TypeError as error:  # the trainer has taken the values away
+            raise NotImplementedError(
+                "On JAX Keras lets no metric of `fit` and `evaluate` read "
+                "weights, as the accuracies of this layer do: call them with "
+                "what `predict` returns, or use TensorFlow or PyTorch. "
+                f"Received: layer={self.name}"
+            ) from error
 
     def _logits(self, labels, scores, real):
         """Yields the exponents of both directions, `(b, n, k)` each."""

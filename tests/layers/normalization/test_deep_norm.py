@@ -9,6 +9,7 @@ from su_models.backend import value_and_variable_gradient
 from su_models.layers import DeepNorm, LayerNormalization
 from su_models.ops import deep_norm_coefficients
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1, 3.7])
@@ -169,3 +170,25 @@ def test_bad_shapes_and_epsilon_are_refused():
         DeepNorm(2.0)(normal(4), normal(4))
     with pytest.raises(ValueError, match="Received: epsilon=0"):
         DeepNorm(2.0, epsilon=0)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (2, 1)])
+def test_other_batches_are_refused_also_once_it_is_built(n, m):
+    layer = DeepNorm(2.0)
+    layer(normal(2, 6), normal(2, 6))
+    with pytest.raises(ValueError, match="Received: residual of shape"):
+        layer(normal(n, 6), normal(m, 6))
+
+
+def test_numpy_numbers_are_numbers():
+    config = DeepNorm(np.float32(1.5), np.float64(0.5)).get_config()
+    assert [type(config[k]) for k in ("alpha", "epsilon")] == [float, float]
+
+
+@needs_float64
+def test_float64_is_kept():
+    x, r = 1e6 + normal(2, 6).astype("float64"), np.zeros((2, 6))
+    y = ops.convert_to_numpy(DeepNorm(1.0, dtype="float64")(x, r))
+    z = x - x.mean(axis=-1, keepdims=True)
+    z = z / np.sqrt((z**2).mean(axis=-1, keepdims=True) + 1e-7)
+    np.testing.assert_allclose(y, z, rtol=1e-9)

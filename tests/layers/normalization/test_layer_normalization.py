@@ -10,6 +10,7 @@ from keras import ops
 from su_models.backend import gradient
 from su_models.layers import LayerNormalization
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64, only_tensorflow
 
 
 def randomize(layer):
@@ -185,3 +186,82 @@ def test_inputs_without_a_batch_are_refused(shape):
         LayerNormalization()(normal(*shape))
     with pytest.raises(ValueError, match="Received: inputs_shape="):
         LayerNormalization()(keras.Input((3, None)))
+
+
+@pytest.mark.parametrize(
+    ("x", "c"),
+    [
+        ((1, 7, 6), (2, 5)),
+        ((2, 7, 6), (1, 5)),
+        ((2, 7, 6), (1, 7, 5)),
+        ((2, 1, 6), (2, 7, 5)),
+    ],
+)
+def test_conditions_that_would_enlarge_the_inputs_are_refused(x, c):
+    layer = LayerNormalization(conditional=True)
+    with pytest.raises(ValueError, match="Received: condition of shape"):
+        layer(normal(*x), normal(*c))
+    layer(normal(2, 7, 6), normal(2, 5))
+    with pytest.raises(ValueError, match="Received: condition of shape"):
+        layer(normal(*x), normal(*c))  # once it is built, too
+
+
+def test_one_condition_serves_all_places_of_a_sequence():
+    layer, c = LayerNormalization(conditional=True), normal(2, 1, 5)
+    x = normal(2, 7, 6)
+    layer.build(x.shape, c.shape)
+    for w in layer.trainable_weights:
+        w.assign(normal(*w.shape))
+    np.testing.assert_allclose(
+        to_numpy(layer(x, c)), to_numpy(layer(x, c[:, 0])), rtol=1e-6
+    )
+
+
+@only_tensorflow
+def test_a_condition_of_an_unknown_batch_is_not_broadcast():
+    import tensorflow as tf
+
+    layer = LayerNormalization(conditional=True)
+    shapes = [tf.TensorSpec((None, 7, 6)), tf.TensorSpec((None, 5))]
+    call = tf.function(lambda x, c: layer(x, c), input_signature=shapes)
+    assert call(normal(2, 7, 6), normal(2, 5)).shape == (2, 7, 6)
+    for n, m in ((2, 1), (1, 2)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            call(normal(n, 7, 6), normal(m, 5))
+
+
+@pytest.mark.parametrize("flag", ["False", None, 0])
+def test_what_is_no_flag_is_refused(flag):
+    for name in ("zero_mean", "scale", "conditional"):
+        with pytest.raises(ValueError, match=f"Received: {name}={flag!r}"):
+            LayerNormalization(**{name: flag})
+
+
+def test_numpy_numbers_are_numbers():
+    layer = LayerNormalization(
+        zero_mean=np.False_,
+        epsilon=np.float32(0.5),
+        conditional=np.True_,
+        hidden_units=np.int64(3),
+    )
+    config = layer.get_config()
+    assert type(config["zero_mean"]) is bool and config["epsilon"] == 0.5
+    assert type(config["epsilon"]) is float
+    assert type(config["hidden_units"]) is int
+
+
+def test_integers_are_normalized_as_floats():
+    x = np.arange(12).reshape(2, 6)
+    y = LayerNormalization()(x)
+    assert keras.backend.standardize_dtype(y.dtype) == "float32"
+    expected = to_numpy(LayerNormalization()(x.astype("float32")))
+    np.testing.assert_array_equal(to_numpy(y), expected)
+
+
+@needs_float64
+def test_float64_is_kept():
+    x = 1e6 + normal(2, 6).astype("float64")
+    y = ops.convert_to_numpy(LayerNormalization(dtype="float64")(x))
+    z = x - x.mean(axis=-1, keepdims=True)
+    z = z / np.sqrt((z**2).mean(axis=-1, keepdims=True) + 1e-7)
+    np.testing.assert_allclose(y, z, rtol=1e-9)

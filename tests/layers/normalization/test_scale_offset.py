@@ -74,6 +74,8 @@ def test_it_is_the_last_two_steps_of_layer_normalization():
 def test_config_holds_its_own_arguments_alone():
     config = ScaleOffset(scale=np.float32(0.5), offset=False).get_config()
     assert config["scale"] == 0.5 and config["offset"] is False
+    config = ScaleOffset(np.True_, np.False_).get_config()
+    assert config["scale"] is True and config["offset"] is False
     assert not {"zero_mean", "unit_variance", "epsilon"} & set(config)
 
 

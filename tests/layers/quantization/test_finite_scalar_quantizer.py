@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.backend import gradient
+from su_models.backend import compiled, gradient
 from su_models.layers import FiniteScalarQuantizer
-from tests.contract import normal, to_numpy
+from tests.contract import JIT, normal, to_numpy
 
 
 def test_matches_eq_8():
@@ -99,3 +99,57 @@ def test_another_number_of_features_is_refused(shape):
         FiniteScalarQuantizer([5, 5])(normal(*shape))
     with pytest.raises(ValueError, match="Received: input_shape="):
         FiniteScalarQuantizer([5, 5])(keras.Input((None,)))
+
+
+def test_numpy_levels_are_integers():
+    for levels in ([np.int64(5), 3], np.array([5, 3])):
+        config = FiniteScalarQuantizer(levels).get_config()
+        assert config["levels"] == [5, 3]
+        assert [type(n) for n in config["levels"]] == [int, int]
+
+
+def test_a_vector_with_nan_has_no_code():
+    z = normal(4, 2)
+    z[1, 0] = z[2, 1] = np.nan
+    quantized, indices = map(to_numpy, FiniteScalarQuantizer([5, 3])(z))
+    np.testing.assert_array_equal(np.isnan(quantized), np.isnan(z))
+    assert (indices[[1, 2]] == -1).all() and (indices[[0, 3]] >= 0).all()
+
+
+@pytest.mark.parametrize("index", [-1, 15, 2**32, 1.5])
+def test_codes_that_do_not_exist_are_an_error(index):
+    words = "`indices` must be integers from 0 to 14. Received: indices with"
+    with pytest.raises(ValueError, match=words):
+        FiniteScalarQuantizer([5, 3]).lookup(np.array([0, index]))
+
+
+@pytest.mark.skipif(not JIT, reason="PyTorch is not compiled: an error")
+def test_codes_that_do_not_exist_are_nan_when_compiled():
+    lookup = compiled(FiniteScalarQuantizer([5, 3]).lookup)
+    codes = to_numpy(lookup(np.array([0, -1, 14, 15], "int32")))
+    np.testing.assert_array_equal(codes[[0, 2]], [[0, 0], [1, 1]])
+    assert np.isnan(codes[[1, 3]]).all()
+
+
+def test_the_largest_codebook_has_all_its_codes():
+    layer = FiniteScalarQuantizer([2] * 31)
+    last = np.array([2**31 - 1], "int64")
+    np.testing.assert_array_equal(
+        to_numpy(layer.lookup(last)), np.ones((1, 31))
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_every_dtype(dtype):
+    if dtype == "float64" and keras.config.backend() == "jax":
+        pytest.skip("JAX has float64 where it is switched on alone")
+    z = normal(4, 2)
+    quantized, indices = FiniteScalarQuantizer([5, 3], dtype=dtype)(z)
+    assert keras.backend.standardize_dtype(quantized.dtype) == dtype
+    expected = to_numpy(FiniteScalarQuantizer([5, 3])(z)[1])
+    np.testing.assert_array_equal(to_numpy(indices), expected)
+
+
+def test_shapes_of_both_outputs_are_told():
+    shapes = FiniteScalarQuantizer([5, 3]).compute_output_shape((None, 7, 2))
+    assert shapes == ((None, 7, 2), (None, 7))

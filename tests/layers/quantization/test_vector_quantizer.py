@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import compiled, value_and_variable_gradient
 from su_models.backend import gradient as input_gradient
-from su_models.backend import value_and_variable_gradient
 from su_models.layers import VectorQuantizer
 from su_models.ops import codebook_perplexity
 from tests.contract import JIT, normal, to_numpy
+from tests.marks import needs_float64
 
 
 def quantizer(codes, **more):
@@ -319,3 +320,104 @@ def test_inputs_of_the_wrong_shape_are_refused():
     for mask in (np.ones((2, 5)), np.ones((2, 7, 3)), np.ones((3,))):
         with pytest.raises(ValueError, match="Received: mask of shape"):
             VectorQuantizer(4)(normal(2, 7, 3), mask=mask > 0)
+
+
+DTYPES = ["float16", "bfloat16", "mixed_float16", "float64"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype(dtype):
+    if dtype == "float64" and keras.config.backend() == "jax":
+        pytest.skip("JAX has float64 where it is switched on alone")
+    z = normal(2, 7, 3)
+    layer = VectorQuantizer(4, restart_threshold=0.5, seed=1, dtype=dtype)
+    for _ in range(3):
+        quantized, indices = layer(z, training=True)
+    assert (
+        keras.backend.standardize_dtype(quantized.dtype) == layer.compute_dtype
+    )
+    codes = to_numpy(layer.codebook)
+    expected = to_numpy(ops.cast(codes, layer.compute_dtype))
+    k = ops.convert_to_numpy(indices)
+    np.testing.assert_array_equal(to_numpy(quantized), expected[k])
+    # averages with a decay near 1 are kept at least in float32
+    wide = "float64" if dtype == "float64" else "float32"
+    assert keras.backend.standardize_dtype(layer.usage.dtype) == wide
+    assert np.isfinite(to_numpy(layer.perplexity()))
+
+
+@needs_float64
+def test_floatx_float64():
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        layer = VectorQuantizer(4, restart_threshold=0.5)
+        quantized, _ = layer(np.ones((2, 3)), training=True)
+    finally:
+        keras.config.set_floatx(before)
+    assert (
+        keras.backend.standardize_dtype(quantized.dtype) == layer.compute_dtype
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_vector_that_is_not_finite_has_no_code(value):
+    z, layer = normal(6, 3), quantizer(codes(), restart_threshold=0.5, seed=0)
+    z[2, 1] = value
+    before = to_numpy(layer.codebook)
+    quantized, indices = map(to_numpy, layer(z, training=True))
+    assert np.isnan(quantized[2, 1]) and indices[2] == -1
+    rest = np.arange(6) != 2
+    expected = nearest(z[rest], before)
+    np.testing.assert_array_equal(indices[rest], expected)
+    assert not np.isfinite([to_numpy(loss) for loss in layer.losses]).any()
+    assert np.isfinite(to_numpy(layer.codebook)).all()
+    share = np.bincount(expected, minlength=5) / 5
+    np.testing.assert_allclose(
+        to_numpy(layer.usage), 0.99 * 0.2 + 0.01 * share, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("index", [-1, 5, 2**32, 1.5])
+def test_codes_that_do_not_exist_are_an_error(index):
+    words = "`indices` must be integers from 0 to 4. Received: indices with"
+    with pytest.raises(ValueError, match=words):
+        quantizer(codes()).lookup(np.array([0, index]))
+
+
+@pytest.mark.skipif(not JIT, reason="PyTorch is not compiled: an error")
+def test_codes_that_do_not_exist_are_nan_when_compiled():
+    lookup = compiled(quantizer(codes()).lookup)
+    got = to_numpy(lookup(np.array([0, -1, 4, 5], "int32")))
+    np.testing.assert_array_equal(got[[0, 2]], codes()[[0, 4]])
+    assert np.isnan(got[[1, 3]]).all()
+
+
+def test_masks_of_floats_are_refused():
+    mask = np.array([[1.0] * 7, [np.nan] * 7], "float32")
+    with pytest.raises(ValueError, match="Received: mask of float32"):
+        VectorQuantizer(4)(normal(2, 7, 3), mask=mask)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, True, "x"])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"Received: seed={seed!r}"):
+        VectorQuantizer(4, seed=seed)
+
+
+def test_numpy_numbers_are_numbers():
+    layer = VectorQuantizer(
+        np.int64(4),
+        np.float32(1),
+        np.int32(1),
+        np.float16(0.5),
+        np.float64(0.5),
+        seed=np.uint8(3),
+    )
+    config = json.loads(json.dumps(layer.get_config()))
+    assert VectorQuantizer.from_config(config).get_config() == config
+
+
+def test_shapes_of_both_outputs_are_told():
+    shapes = VectorQuantizer(4).compute_output_shape((None, 7, 2))
+    assert shapes == ((None, 7, 2), (None, 7))

@@ -201,3 +201,49 @@ def test_config_is_that_of_its_arguments():
     assert "usage_decay" not in config and "codebook_weight" not in config
     again = VectorQuantizerEMA.from_config(json.loads(json.dumps(config)))
     assert again.get_config() == config
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "mixed_float16", "float64"]
+)
+def test_every_dtype(dtype):
+    if dtype == "float64" and keras.config.backend() == "jax":
+        pytest.skip("JAX has float64 where it is switched on alone")
+    z = normal(20, 3)
+    wide, layer = (
+        VectorQuantizerEMA(4, decay=0.99, codebook_initializer="ones", dtype=d)
+        for d in ("float32", dtype)
+    )
+    for _ in range(3):
+        wide(z, training=True)
+        quantized, _ = layer(z, training=True)
+    assert (
+        keras.backend.standardize_dtype(quantized.dtype) == layer.compute_dtype
+    )
+    # a step of 1/100 would be lost in bfloat16
+    np.testing.assert_allclose(
+        to_numpy(layer.codebook), to_numpy(wide.codebook), rtol=1e-2
+    )
+    assert (to_numpy(layer.codebook)[0] != 1).all()
+
+
+def test_a_vector_that_is_not_finite_moves_no_code():
+    z = normal(6, 3)
+    ours, theirs = (
+        VectorQuantizerEMA(
+            2, decay=0.5, codebook_initializer=keras.initializers.Zeros()
+        )
+        for _ in range(2)
+    )
+    bad = np.concatenate([z, np.full((1, 3), np.nan, "float32")])
+    ours(bad, training=True)
+    theirs(z, training=True)
+    np.testing.assert_allclose(
+        to_numpy(ours.codebook), to_numpy(theirs.codebook), rtol=1e-6
+    )
+
+
+def test_numpy_numbers_are_numbers():
+    layer = VectorQuantizerEMA(np.int64(4), np.float32(0.5), np.float64(0.125))
+    config = json.loads(json.dumps(layer.get_config()))
+    assert VectorQuantizerEMA.from_config(config).get_config() == config

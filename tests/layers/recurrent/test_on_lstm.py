@@ -1,5 +1,7 @@
 """Article: https://kexue.fm/archives/6621"""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from su_models.backend.time_loop import has_time_loop
 from su_models.layers import ONLSTM, ONLSTMCell
 from su_models.training import GradientPenalty
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 UNITS, LEVELS, WIDTH = 6, 3, 5
 both = pytest.mark.parametrize("master_input", ["su", "paper"])
@@ -694,3 +697,84 @@ def test_other_states_are_refused(states):
 def test_a_step_of_unknown_width_is_refused():
     with pytest.raises(ValueError, match="Received: input_shape="):
         ONLSTMCell(6, 3).build((2, None))
+
+
+@pytest.mark.parametrize("flag", ["False", None, 0, 1])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "use_bias",
+        "return_distances",
+        "return_sequences",
+        "return_state",
+        "go_backwards",
+        "stateful",
+        "zero_output_for_mask",
+        "unroll",
+    ],
+)
+def test_what_is_no_flag_is_refused(name, flag):
+    with pytest.raises(ValueError, match=f"Received: {name}={flag!r}"):
+        ONLSTM(6, 3, **{name: flag})
+    if name == "use_bias":
+        with pytest.raises(ValueError, match=f"Received: {name}={flag!r}"):
+            ONLSTMCell(6, 3, use_bias=flag)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**40, True, "x"])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"Received: seed={seed!r}"):
+        ONLSTM(6, 3, seed=seed)
+
+
+def test_numpy_numbers_are_numbers():
+    layer = ONLSTM(
+        np.int64(6),
+        np.int32(3),
+        dropconnect=np.float32(0.25),
+        seed=np.int64(3),
+        use_bias=np.False_,
+        return_sequences=np.True_,
+    )
+    config = json.loads(json.dumps(layer.get_config()))
+    assert ONLSTM.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_states_of_another_batch_are_refused(n):
+    states = [normal(n, 6)] * 2
+    with pytest.raises(ValueError, match="Received: state of shape"):
+        ONLSTM(6, 3)(normal(2, 7, WIDTH), initial_state=states)
+    with pytest.raises(ValueError, match="Received: state of shape"):
+        ONLSTMCell(6, 3)(normal(2, WIDTH), states)
+
+
+def test_masks_of_floats_are_refused():
+    mask = np.full((2, 7), np.nan, "float32")
+    with pytest.raises(ValueError, match="Received: mask of float32"):
+        ONLSTM(6, 3)(normal(2, 7, WIDTH), mask=ops.convert_to_tensor(mask))
+
+
+@needs_float64
+@pytest.mark.parametrize("activation", ["tanh", "softsign"])
+def test_float64_is_kept(activation):
+    """Both loops: the one with derivatives written out, and Keras'."""
+    x = normal(2, 7, WIDTH)
+    layers = [
+        ONLSTM(6, 3, activation=activation, dtype=dtype)
+        for dtype in ("float64", "float32")
+    ]
+    for layer in layers:
+        layer.build(x.shape)
+    weights = [w.astype("float32") for w in layers[0].get_weights()]
+    layers[0].set_weights([w.astype("float64") for w in weights])
+    layers[1].set_weights(weights)
+    wide, narrow = (ops.convert_to_numpy(layer(x)) for layer in layers)
+    assert wide.dtype == "float64"
+    np.testing.assert_allclose(wide, narrow, rtol=1e-4, atol=1e-6)
+    cell, states = layers[0].cell, [np.zeros((2, 6)), np.zeros((2, 6))]
+    for t in range(7):
+        _, states = cell(x[:, t].astype("float64"), states)
+    np.testing.assert_allclose(
+        wide, ops.convert_to_numpy(states[0]), rtol=1e-12, atol=1e-14
+    )

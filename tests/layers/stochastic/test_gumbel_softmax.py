@@ -9,6 +9,7 @@ from su_models.backend import gradient
 from su_models.layers import GumbelSoftmax
 from su_models.layers.stochastic import gumbel_softmax
 from tests.contract import JIT, normal, to_numpy
+from tests.marks import needs_float64
 
 LOGITS = normal(2, 5, 4)
 
@@ -187,3 +188,40 @@ def test_other_bad_arguments_are_refused():
             GumbelSoftmax(axis=axis)(normal(2, 3))
     with pytest.raises(ValueError, match="classes must be known. Received"):
         GumbelSoftmax()(keras.Input((None,)))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**40, True, "x", 1.5])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"Received: seed={seed!r}"):
+        GumbelSoftmax(seed=seed)
+
+
+def test_numpy_numbers_are_numbers():
+    layer = GumbelSoftmax(
+        np.float32(0.5), np.True_, axis=np.int64(-1), seed=np.int64(3)
+    )
+    config = layer.get_config()
+    names = "temperature", "hard", "axis", "seed"
+    assert [type(config[k]) for k in names] == [float, bool, int, int]
+    layer.temperature = np.float32(0.25)
+    assert to_numpy(layer.temperature) == 0.25
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_nan_is_seen(hard):
+    x = LOGITS.copy()
+    x[0, 0, 0] = np.nan
+    y = to_numpy(GumbelSoftmax(hard=hard, seed=0)(x))
+    assert np.isnan(y[0, 0]).any() and np.isfinite(y[1]).all()
+
+
+@needs_float64
+@pytest.mark.parametrize("hard", [False, True])
+def test_float64_is_kept(hard):
+    x = LOGITS.astype("float64") + 1e-9
+    y = GumbelSoftmax(hard=hard, seed=0, dtype="float64")(x)
+    y = ops.convert_to_numpy(y)
+    assert y.dtype == "float64"
+    np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=1e-14)
+    same = to_numpy(GumbelSoftmax(hard=hard, seed=0)(LOGITS))
+    np.testing.assert_allclose(y, same, rtol=1e-4, atol=1e-6)

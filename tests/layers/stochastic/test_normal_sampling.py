@@ -8,6 +8,7 @@ from keras import ops
 from su_models.backend import gradient
 from su_models.layers import NormalSampling
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 
 def draw(mean, log_variance, seed=3, **more):
@@ -69,3 +70,29 @@ def test_mask_reaches_the_next_layer():
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"Received: .* \(2, 4\)"):
         NormalSampling()(normal(2, 3), normal(2, 4))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**40, True, "x", 1.5])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"Received: seed={seed!r}"):
+        NormalSampling(seed=seed)
+
+
+def test_numpy_seed_is_a_seed():
+    layer = NormalSampling(seed=np.int64(3))
+    assert type(layer.get_config()["seed"]) is int
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (2, 1)])
+def test_other_batches_are_refused_also_once_it_is_built(n, m):
+    layer = NormalSampling()
+    layer(normal(2, 6), normal(2, 6))
+    with pytest.raises(ValueError, match="Received: log_variance of shape"):
+        layer(normal(n, 6), normal(m, 6))
+
+
+@needs_float64
+def test_float64_is_kept():
+    mean = np.full((2, 3), 1 + 1e-12)
+    y = NormalSampling(seed=0, dtype="float64")(mean, np.full((2, 3), -200.0))
+    np.testing.assert_allclose(ops.convert_to_numpy(y), mean, rtol=1e-15)

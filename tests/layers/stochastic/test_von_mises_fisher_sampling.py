@@ -9,6 +9,7 @@ from su_models.backend import gradient
 from su_models.layers import VonMisesFisherSampling
 from su_models.ops import von_mises_fisher_kl, von_mises_fisher_moments
 from tests.contract import normal, to_numpy
+from tests.marks import needs_float64
 
 
 def directions(n, d):
@@ -131,3 +132,33 @@ def test_a_sphere_of_no_dimension_is_refused(shape):
 def test_an_unknown_dimension_is_refused():
     with pytest.raises(ValueError, match="Received: input_shape="):
         VonMisesFisherSampling(1.0)(keras.Input((None,)))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**40, True, "x", 1.5])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"Received: seed={seed!r}"):
+        VonMisesFisherSampling(1.0, seed=seed)
+
+
+def test_numpy_numbers_are_numbers():
+    config = VonMisesFisherSampling(np.float32(2), np.int64(3)).get_config()
+    assert [type(config[k]) for k in ("kappa", "seed")] == [float, int]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_direction_that_is_none_gives_nan(value):
+    mu = normal(3, 4)
+    mu[1, 2] = value
+    z = to_numpy(VonMisesFisherSampling(3.0, seed=1)(mu))
+    assert np.isnan(z[1]).all() and np.isfinite(z[[0, 2]]).all()
+
+
+@needs_float64
+def test_float64_is_kept():
+    mu = normal(5, 4).astype("float64")
+    z = VonMisesFisherSampling(3.0, seed=1, dtype="float64")(mu)
+    z = ops.convert_to_numpy(z)
+    assert z.dtype == "float64"
+    np.testing.assert_allclose((z**2).sum(axis=-1), 1, rtol=1e-14)
+    same = to_numpy(VonMisesFisherSampling(3.0, seed=1)(normal(5, 4)))
+    np.testing.assert_allclose(z, same, atol=1e-5)

@@ -14,6 +14,9 @@ from su_models.layers.tagging.base import (
 )
 from tests.contract import JIT, integers, normal, to_numpy
 
+# on JAX no metric of `fit` can read weights, as one accuracy does
+ON_JAX = keras.config.backend() == "jax"
+READS = {MaximumEntropyMarkovModel} if ON_JAX else set()
 TAGGERS = [ConditionalRandomField, MaximumEntropyMarkovModel]
 
 
@@ -104,12 +107,14 @@ def test_a_padded_batch_is_learned_compiled(cls, dense):
     net = keras.Model(inputs, layer(keras.layers.Dense(2)(x)))
     loss = layer.dense_loss if dense else layer.sparse_loss
     accuracy = layer.dense_accuracy if dense else layer.sparse_accuracy
+    metrics = [] if cls in READS else [accuracy]
     net.compile(
-        keras.optimizers.Adam(0.1), loss, metrics=[accuracy], jit_compile=JIT
+        keras.optimizers.Adam(0.1), loss, metrics=metrics, jit_compile=JIT
     )
     y = np.eye(2)[labels] if dense else labels
     history = net.fit(ids, y, epochs=40, verbose=0).history
-    assert {*history} == {"loss", accuracy.__name__}
+    assert {*history} == {"loss", *(m.__name__ for m in metrics)}
+    assert 0 <= accuracy(y, net.predict(ids, verbose=0)) <= 1
     assert history["loss"][-1] < 0.3 * history["loss"][0]
 
 
@@ -120,7 +125,8 @@ def test_a_compiled_model_is_saved_and_trained_further(cls, suffix, tmp_path):
     layer = cls(name="tagger")
     inputs = keras.Input((None, 3))
     net = keras.Model(inputs, layer(keras.layers.Dense(4)(inputs)))
-    net.compile("adam", layer.sparse_loss, metrics=[layer.sparse_accuracy])
+    metrics = [] if cls in READS else [layer.sparse_accuracy]
+    net.compile("adam", layer.sparse_loss, metrics=metrics)
     net.fit(x, labels, verbose=0)
     net.save(tmp_path / f"net.{suffix}")
     again = keras.saving.load_model(tmp_path / f"net.{suffix}")

@@ -1,5 +1,6 @@
 """Article: https://kexue.fm/archives/7213"""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -178,6 +179,16 @@ def test_a_label_that_does_not_exist_makes_the_loss_nan_when_compiled():
     loss = compiled(lambda c, x: layer.sparse_loss(c, x))
     loss = to_numpy(loss(labels, normal(2, 4, 3)))
     assert np.isnan(loss).tolist() == [False, True]
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="it works there")
+def test_the_accuracy_says_why_it_is_no_metric_on_jax():
+    layer = MaximumEntropyMarkovModel()
+    net = keras.Sequential([keras.Input((None, 3)), layer])
+    net.compile("sgd", layer.sparse_loss, metrics=[layer.sparse_accuracy])
+    x, labels = normal(2, 4, 3), integers(3, 2, 4)
+    with pytest.raises(NotImplementedError, match="On JAX .*Received: layer="):
+        net.fit(x, labels, verbose=0)
 
 
 def test_bad_arguments_are_refused():

@@ -1,4 +1,4 @@
-from su_models.tasks.progress import TrainingBar
+from su_models.runs.progress import TrainingBar
 
 
 def train(visible, capsys):

@@ -1,4 +1,4 @@
-"""What the sparse layers share: the call form, masks, dropout, refusals."""
+"""What the attention layers share: sizes, variables, masks, refusals."""
 
 import keras
 import numpy as np
@@ -9,7 +9,10 @@ from su_models.layers import (
     LocalSelfAttention,
     SparseSelfAttention,
 )
-from su_models.layers.attention.self_attention import _SelfAttention
+from su_models.layers.attention.base import (
+    BaseMultiHeadAttention,
+    BaseSelfAttention,
+)
 from tests.contract import integers, normal, to_numpy
 from tests.layers.attention.patterns import beside_dense, pattern
 
@@ -26,10 +29,91 @@ each_layer = pytest.mark.parametrize(
 )
 
 
-class Recorded(_SelfAttention):
+# ---- variables and sizes
+
+
+def built(*shapes, **more):
+    layer = BaseMultiHeadAttention(3, 4, **more)
+    layer.build(*(shapes or [(2, 7, 5)]))
+    return layer
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_variables_are_those_of_keras(use_bias):
+    ours = built(key_dim=6, output_dim=8, use_bias=use_bias)
+    peer = keras.layers.MultiHeadAttention(
+        3, 6, value_dim=4, output_shape=8, use_bias=use_bias
+    )
+    peer.build((2, 7, 5), (2, 7, 5))
+    assert [w.shape for w in ours.weights] == [w.shape for w in peer.weights]
+    ours.set_weights(peer.get_weights())
+    x = normal(2, 7, 5)
+    peers = peer.query_dense(x), peer.key_dense(x), peer.value_dense(x)
+    for a, b in zip(ours._project(x, None), peers, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), atol=1e-6)
+    v = peers[-1]
+    np.testing.assert_allclose(
+        to_numpy(ours._merge(v)), to_numpy(peer.output_dense(v)), atol=1e-6
+    )
+
+
+def test_variables_of_grouped_queries_are_those_of_keras():
+    ours = BaseMultiHeadAttention(6, 4, num_key_value_heads=2)
+    peer = keras.layers.GroupQueryAttention(4, 6, 2)
+    for layer in (ours, peer):
+        layer.build((2, 7, 5), (2, 7, 5))
+    assert [w.shape for w in ours.weights] == [w.shape for w in peer.weights]
+
+
+def test_cross_attention_has_three_sizes_of_features():
+    layer = built((2, 7, 5), (2, 9, 3), (2, 9, 2))
+    shapes = [w.shape[0] for w in layer.weights[::2]]
+    assert shapes == [5, 2, 3, 3]  # q, k, v, and the heads of o
+    assert layer.weights[-1].shape == (5,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((0, 4), "`num_heads` .*Received: num_heads=0"),
+        ((3, 4.5), "`head_dim` .*Received: head_dim=4.5"),
+        ((3, True), "`head_dim` .*Received: head_dim=True"),
+        ((3, 4, -1), "`key_dim` .*Received: key_dim=-1"),
+        ((3, 4, None, "8"), "`output_dim` .*Received: output_dim='8'"),
+        ((3, 4, None, None, "False"), "bool.*Received: use_bias='False'"),
+        ((3, 4, 5, None, True, 1e4), "even .*Received: key_dim=5"),
+        ((3, 5, None, None, True, 1e4), "even .*Received: key_dim=5"),
+        ((3, 4, 6, None, True, 0), "> 0. Received: rotary_base=0"),
+        ((3, 4, 6, None, True, None, 1.0), "Received: dropout=1.0"),
+        ((3, 4, 6, None, True, None, "a"), "Received: dropout='a'"),
+        (
+            (3, 4, 6, None, True, None, 0.0, "zeros", "zeros", 2**40),
+            "Received: seed=1099511627776",
+        ),
+        (
+            (3, 4, 6, None, True, None, 0.0, "zeros", "zeros", None, 2),
+            "must divide .*Received: num_key_value_heads=2",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        BaseMultiHeadAttention(*arguments)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 7, 3, 5), (2, 7, None)])
+def test_bad_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match="`query` .*Received: query of shape"):
+        built(shape)
+
+
+# ---- the call form, and the masks of the sparse layers
+
+
+class Recorded(BaseSelfAttention):
     """Looks at nothing else, and notes what it was given."""
 
-    def _attend(self, q, k, v, **masks):
+    def _sparse(self, q, k, v, **masks):
         self.shapes = [tuple(x.shape) for x in (q, k, v)]
         self.masks = masks
         return v
@@ -131,12 +215,35 @@ def test_dropout_is_for_training_only(layer_class, init):
         ({"key": normal(2, 7, 6)}, "`key` needs a `value`"),
         ({"positions": np.arange(7)}, "need a `rotary_base`"),
         ({"num_heads": 0}, "Received: num_heads=0"),
+        ({"num_key_value_heads": 2}, "must divide `num_heads`"),
+        (
+            {"value": normal(2, 7, 6), "mask": np.ones((2, 7), bool)},
+            "as `attention_mask`",
+        ),
     ],
     ids=str,
 )
-def test_bad_input_is_refused(layer_class, init, given, match):
+def test_bad_input_of_sparse_layers_is_refused(layer_class, init, given, match):
+    of_class = "num_heads", "num_key_value_heads"
     init = {"num_heads": 3, "head_dim": 4, **init}
-    init |= {k: v for k, v in given.items() if k in init}
-    call = {k: v for k, v in given.items() if k not in init}
+    init |= {k: v for k, v in given.items() if k in of_class}
+    call = {k: v for k, v in given.items() if k not in of_class}
     with pytest.raises(ValueError, match=match):
         layer_class(**init)(**{"query": normal(2, 7, 6), **call})
+
+
+@each_layer
+def test_grouped_queries_are_those_of_the_dense_layer(layer_class, init):
+    layer, dense = beside_dense(
+        layer_class, init, num_heads=6, num_key_value_heads=2
+    )
+    x = 2 * normal(2, N, 6)
+    want = dense(x, attention_mask=pattern(N, **init)[None])
+    np.testing.assert_allclose(to_numpy(layer(x)), to_numpy(want), atol=1e-5)
+
+
+@each_layer
+def test_sparse_layers_say_what_decodes_for_them(layer_class, init):
+    layer, _ = beside_dense(layer_class, init)
+    with pytest.raises(NotImplementedError, match="MultiHeadAttention"):
+        layer.step(normal(2, 1, 6), layer.empty_cache(2, 7), 0)

@@ -5,22 +5,24 @@ import numpy as np
 
 
 class Minibatches(keras.utils.PyDataset):
-    """An endless shuffled array, cut into epochs of a fixed number of steps.
+    """Endless shuffled examples, cut into epochs of a fixed number of steps.
 
     Each epoch's order follows from the seed and the number of the epoch, so
     that a training which goes on with epoch n sees what it would have seen.
     `follow` is a callback that keeps the number up to date.
 
     Args:
-        x: array, shuffled along axis 0.
+        examples: an array; a dict or list of arrays, for a model with several
+            inputs; or a tuple `(x, y)` or `(x, y, sample_weight)` of those.
+            All are shuffled alike, along axis 0.
         batch_size: int >= 1.
         steps_per_epoch: int >= 1.
         seed: int >= 0.
     """
 
-    def __init__(self, x, batch_size, steps_per_epoch, seed):
+    def __init__(self, examples, batch_size, steps_per_epoch, seed):
         super().__init__()
-        self.x = x
+        self.examples = examples
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
         self.seed = seed
@@ -32,7 +34,8 @@ class Minibatches(keras.utils.PyDataset):
     def begin(self, epoch):
         """Shuffles for the epoch of this number."""
         random = np.random.default_rng([self.seed, epoch])
-        n, needed = len(self.x), self.batch_size * self.steps_per_epoch
+        n = len(keras.tree.flatten(self.examples)[0])
+        needed = self.batch_size * self.steps_per_epoch
         rounds = [random.permutation(n) for _ in range(-(-needed // n))]
         self.order = np.concatenate(rounds)
 
@@ -41,5 +44,7 @@ class Minibatches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         start = index * self.batch_size
+        rows = self.order[start : start + self.batch_size]
+        batch = keras.tree.map_structure(lambda a: a[rows], self.examples)
         # a tuple: Keras takes a bare array apart
-        return (self.x[self.order[start : start + self.batch_size]],)
+        return batch if isinstance(batch, tuple) else (batch,)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from su_models.tasks.minibatches import Minibatches
+from su_models.runs.minibatches import Minibatches
 
 
 def epoch(batches, number):
@@ -30,3 +30,11 @@ def test_the_callback_keeps_the_number_of_the_epoch():
     batches.begin(0)
     batches.follow.on_epoch_begin(7, None)
     np.testing.assert_array_equal(batches[0][0], expected)
+
+
+def test_arrays_are_shuffled_alike():
+    x = np.arange(50)
+    inputs, targets = Minibatches(({"a": x, "b": -x}, 2 * x), 10, 4, 0)[1]
+    np.testing.assert_array_equal(inputs["b"], -inputs["a"])
+    np.testing.assert_array_equal(targets, 2 * inputs["a"])
+    assert len({*inputs["a"]}) == 10

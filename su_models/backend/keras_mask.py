@@ -1,0 +1,37 @@
+"""The Keras mask of a tensor, on every backend."""
+
+import keras
+from keras import ops
+
+from su_models.backend.selection import runs_on
+
+
+def mask_of(x):
+    """Returns the Keras mask of a tensor, None if it has none."""
+    if not ops.is_tensor(x):
+        return None
+    if not runs_on("jax"):
+        return getattr(x, "_keras_mask", None)
+    # under jit and grad Keras keeps masks beside the tensors, which have no
+    # attributes there: a layer is given them
+    seen = []
+
+    def look(x, mask=None):
+        seen.append(mask)
+        return x
+
+    _layer(x, look, lambda x, mask: mask)(x)
+    return seen[0]
+
+
+def with_mask(x, mask):
+    """Returns `x` with a Keras mask, as if a layer had computed it."""
+    if not runs_on("jax"):
+        x._keras_mask = mask
+        return x
+    return _layer(x, lambda x: x, lambda *_: mask)(x)
+
+
+def _layer(x, function, mask):
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    return keras.layers.Lambda(function, mask=mask, dtype=dtype)
