@@ -9,17 +9,17 @@ from su_models.backend.recording_scope import RecordingScope
 def gradient(fn, *tensors):
     """Returns the gradient of a scalar function with respect to tensors.
 
-    It may be used inside itself (Hessian-vector products), inside a layer
-    during `fit`, where the gradients of the gradient reach the weights
-    (gradient penalties), and inside `compiled`.
+    It can be nested (Hessian-vector products), and called in a layer during
+    `fit`, where the gradients of the gradient reach the weights (gradient
+    penalties), and inside `compiled`.
 
-    Only what goes through the arguments of `fn` is differentiated. Where
-    `fn` does not depend on a tensor the gradient is zero. Keras variables
-    that `fn` assigns, e.g. the states of random generators, are assigned
-    once; losses that layers add inside `fn` end with it.
+    Only the dependence on the arguments of `fn` is differentiated. The gradient
+    is zero for a tensor that `fn` does not depend on. Keras variables that `fn`
+    assigns, e.g. the states of random generators, are assigned once; losses
+    that layers add inside `fn` end with it.
 
-    On PyTorch the result can itself be differentiated as far as gradients
-    are being recorded where `gradient` is called.
+    On PyTorch the result can itself be differentiated if gradients are being
+    recorded where `gradient` is called.
 
     Args:
         fn: function of as many tensors as given that returns a scalar. Its
@@ -61,7 +61,7 @@ def value_and_gradient(fn, *tensors):
     9.0 6.0
     """
     if not tensors:
-        raise ValueError("`gradient` needs a tensor. Received: tensors=()")
+        raise ValueError("`tensors` must be at least one. Received: tensors=()")
     value, gradients = _value_and_gradients(fn, tensors)
     return value, gradients if len(tensors) > 1 else gradients[0]
 
@@ -69,8 +69,8 @@ def value_and_gradient(fn, *tensors):
 def variable_gradient(fn, variables):
     """Returns the gradient of `fn()` with respect to Keras variables.
 
-    As `gradient`, with variables in the place of arguments. They need not
-    be trainable. A gradient is always dense, also that of an embedding.
+    Like `gradient`, with variables in place of arguments. They need not be
+    trainable. A gradient is always dense, even that of an embedding.
 
     Args:
         fn: function without arguments that returns a scalar.
@@ -159,7 +159,7 @@ def _value_and_gradients(fn, tensors):
 def _tensorflow(fn, tensors):
     import tensorflow as tf
 
-    # a new name for each: what fn takes from its closure stays a constant
+    # a copy of each: a tensor that fn finds in its closure stays a constant
     tensors = [tf.identity(x) for x in tensors]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(tensors)

@@ -1,4 +1,4 @@
-"""How many machines share a batch."""
+"""The number of replicas that share a batch."""
 
 import keras
 
@@ -6,8 +6,8 @@ import keras
 def num_replicas():
     """Returns the number of replicas that compute this step.
 
-    Under `tf.distribute` a layer sees its replica's part of a batch, and
-    everywhere else the whole: `keras.distribution` divides arrays, not code.
+    Under `tf.distribute` a layer sees its replica's part of a batch. Elsewhere
+    it sees the whole batch: `keras.distribution` divides arrays, not code.
     """
     if keras.backend.backend() != "tensorflow":
         return 1

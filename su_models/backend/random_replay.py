@@ -1,4 +1,4 @@
-"""Draws the same random numbers again, where Keras keeps no state of them."""
+"""Draws random numbers again that do not come from Keras' variables."""
 
 import contextlib
 
@@ -6,7 +6,7 @@ import keras
 
 
 def random_state():
-    """Returns the state of a generator that is the backend's own, or None.
+    """Returns the state of the backend's own generator, or None.
 
     On PyTorch a `Dropout` without a seed draws from PyTorch's generators. All
     other random numbers of Keras come from variables.
@@ -21,10 +21,10 @@ def random_state():
 
 @contextlib.contextmanager
 def replayed(state):
-    """Draws inside as after `random_state()`, and outside as if not inside.
+    """Draws inside as after `random_state()`, and leaves the state outside.
 
     Args:
-        state: what `random_state` returned. None does nothing.
+        state: returned by `random_state`. None does nothing.
     """
     if state is None:
         yield

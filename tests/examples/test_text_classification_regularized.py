@@ -8,8 +8,12 @@ import json
 import pathlib
 import sys
 
+import keras
 import numpy as np
 import pytest
+
+from su_models.backend import has_xla
+from su_models.optimizers import LazyOptimizer, Lookahead, SummedGradients
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -144,6 +148,40 @@ def test_tf_idf_learns_the_toy():
     figures = REVIEWS.baseline(few=False, seed=0, splits=data)
     assert figures["test"] == figures["unseen"] == 1
     assert figures["strength"] in REVIEWS.STRENGTHS
+
+
+def compiled_with(name, monkeypatch):
+    """Returns the optimizer that a row trains with, without training."""
+    data, config = splits(), REVIEWS.Config(length=7, batch=3)
+    size, seen = REVIEWS.prepare(data, config), []
+
+    def compile(self, optimizer, *args, **kwargs):
+        seen.append((optimizer, kwargs["jit_compile"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "compile", compile)
+    with pytest.raises(KeyboardInterrupt):
+        REVIEWS.train(REVIEWS.METHODS[name], 0, data, size, config)
+    return seen[0]
+
+
+@pytest.mark.parametrize("name", REVIEWS.METHODS)
+def test_all_rows_but_one_sum_the_gradients_of_tokens(name, monkeypatch):
+    optimizer, jit = compiled_with(name, monkeypatch)
+    kinds = []
+    while hasattr(optimizer, "inner_optimizer"):
+        kinds.append(type(optimizer))
+        optimizer = optimizer.inner_optimizer
+    assert type(optimizer) is type(keras.optimizers.Adam())
+    assert (SummedGradients in kinds) == (name != "adam-unsummed")
+    extra = {"lookahead": [Lookahead], "lazy": [LazyOptimizer]}
+    wanted = [*extra.get(name, []), SummedGradients]
+    assert kinds == (wanted if name != "adam-unsummed" else [])
+    # settings tell such runs from those of before
+    config = REVIEWS.Config()
+    summed = REVIEWS.settings(name, config)["summed"]
+    assert summed == (name != "adam-unsummed")
+    assert jit == has_xla()
 
 
 @pytest.fixture
