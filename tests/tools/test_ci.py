@@ -60,3 +60,34 @@ def test_step_that_fails_is_the_last(ci):
     assert run.returncode != 0
     assert steps[-1] == "test-slow BACKEND=jax"
     assert "test-slow BACKEND=jax: passed" not in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "beside", "taken"),
+    [
+        (None, False, ""),
+        (None, True, "{parent}/shared/data"),
+        ("/given", True, "/given"),
+    ],
+)
+def test_data_beside_the_repository_is_taken(tmp_path, given, beside, taken):
+    parent = tmp_path / "my folder"
+    script = parent / "repository" / ".ci" / "run"
+    script.parent.mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "run", script)
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\necho "step reads $SU_MODELS_DATA"\n')
+    make.chmod(0o755)
+    if beside:
+        (parent / "shared" / "data").mkdir(parents=True)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    if given:
+        env["SU_MODELS_DATA"] = given
+    done = subprocess.run(
+        ["bash", script], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    taken = taken.format(parent=parent)
+    assert f"SU_MODELS_DATA: {taken or 'not set'}\n" in done.stdout
+    steps = [s for s in done.stdout.splitlines() if s.startswith("step reads")]
+    assert steps and {*steps} == {f"step reads {taken}"}
