@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import accumulated_matmul
 from su_models.backend.take_rows import take_rows
 from su_models.utils.checks import check_flag, check_shape, check_size
 
@@ -99,7 +100,9 @@ class Embedding(keras.layers.ReversibleEmbedding):
             kernel = self.reverse_embeddings
         check_shape("inputs", x, (*x.shape[:-1], kernel.shape[0]))
         dtype = self.reverse_dtype or self.compute_dtype
-        logits = ops.matmul(ops.cast(x, dtype), ops.cast(kernel, dtype))
+        logits = accumulated_matmul(
+            ops.cast(x, dtype), ops.cast(kernel, dtype), dtype
+        )
         cap = self.logit_soft_cap
         return logits if cap is None else cap * ops.tanh(logits / cap)
 

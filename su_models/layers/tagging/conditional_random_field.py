@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.indices import nan_outside
+from su_models.backend.precision import accumulated_matmul
 from su_models.layers.tagging.base import (
     SequenceTagger,
     fold,
@@ -143,7 +144,8 @@ def _target_score(one_hot, scores, trans, before, has_before):
         one_hot, ops.expand_dims(before, -1), axis=1
     )  # (b, n, k)
     previous = ops.where(has_before, previous, 0.0)
-    moves = ops.sum(ops.matmul(previous, trans) * one_hot, axis=(1, 2))
+    moves = accumulated_matmul(previous, trans)  # (b, n, k)
+    moves = ops.sum(moves * one_hot, axis=(1, 2))
     return points + moves
 
 

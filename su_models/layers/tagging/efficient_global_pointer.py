@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import accumulated_einsum
 from su_models.layers.tagging.global_pointer import GlobalPointer
 
 
@@ -67,7 +68,9 @@ class EfficientGlobalPointer(GlobalPointer):
         x = self.p_dense(inputs)  # (b, n, 2d)
         q, k = self._rotate(x[..., ::2]), self._rotate(x[..., 1::2])
         q = q * self.head_dim**-0.5  # first: float16 ends at 65504
-        shared = ops.matmul(q, ops.transpose(k, (0, 2, 1)))  # (b, n, n)
+        shared = accumulated_einsum(
+            "bid,bjd->bij", q, k, self.compute_dtype
+        )  # (b, n, n)
         bias = ops.transpose(self.q_dense(x) / 2, (0, 2, 1))  # (b, 2h, n)
         ends, starts = bias[:, ::2], bias[:, 1::2]  # (b, h, n)
         return (

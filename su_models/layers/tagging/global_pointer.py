@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import accumulated_einsum
 from su_models.layers.position.rotary_embedding import RotaryEmbedding
 from su_models.utils.checks import (
     check_flag,
@@ -167,7 +168,7 @@ class GlobalPointer(keras.layers.Layer):
         q, k = ops.split(x, 2, axis=-1)  # (b, n, h, d)
         q, k = self._rotate(q), self._rotate(k)
         q = q * self.head_dim**-0.5  # first: float16 ends at 65504
-        return ops.einsum("bihd,bjhd->bhij", q, k)
+        return accumulated_einsum("bihd,bjhd->bhij", q, k, self.compute_dtype)
 
     def _rotate(self, x):
         return x if self.rotary_base is None else self.rotary(x)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.indices import nan_outside
+from su_models.backend.precision import accumulated_matmul
 from su_models.backend.take_rows import take_rows
 from su_models.layers.tagging.base import (
     SequenceTagger,
@@ -101,7 +102,7 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         if self.hidden_dim is None:
             return self._multiplied(self.transitions)
         left, right = map(self._multiplied, (self.left, self.right))
-        return ops.matmul(left, ops.transpose(right))
+        return accumulated_matmul(left, ops.transpose(right))
 
     @saved_method
     def sparse_loss(self, y_true, y_pred):
@@ -182,7 +183,7 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         right = self._multiplied(self.right, dtype)
         given, made = (left, right) if from_left else (right, left)
         rows = take_rows(given, neighbour, check=False)  # (b, n, hidden_dim)
-        return ops.matmul(rows, ops.transpose(made))
+        return accumulated_matmul(rows, ops.transpose(made))
 
     def get_config(self):
         return {**super().get_config(), "hidden_dim": self.hidden_dim}

@@ -8,6 +8,7 @@ from keras import ops
 from su_models.backend.autodiff import variable_gradient
 from su_models.layers import Embedding
 from tests.contract import JIT, integers, normal, to_numpy
+from tests.marks import needs_float64
 
 
 def with_table(layer):
@@ -62,6 +63,23 @@ def test_logits_have_the_compute_dtype_or_the_one_asked_for(policy, wide):
     for y in logits, free:
         dtype = keras.backend.standardize_dtype(y.dtype)
         assert dtype == wide or policy.endswith(dtype)
+
+
+@needs_float64
+def test_float64_stays_float64():
+    layer, x = Embedding(9, 4, dtype="float64"), normal(2, 4).astype("float64")
+    logits = ops.convert_to_numpy(layer(x, reverse=True))
+    table = ops.convert_to_numpy(layer.embeddings)
+    np.testing.assert_allclose(logits, x @ table.T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_logits_are_summed_in_float32(policy):
+    layer = Embedding(3, 4096, embeddings_initializer="ones", dtype=policy)
+    x = np.concatenate([np.ones((1, 2048)), -np.ones((1, 2048))], axis=1)
+    x[:, -1] = 0.0
+    logits = to_numpy(layer(x.astype("float32"), reverse=True))
+    np.testing.assert_array_equal(logits, np.ones((1, 3)))
 
 
 # ---- masks

@@ -15,6 +15,7 @@ from su_models.backend.compile import compiled
 from su_models.layers import ConditionalRandomField
 from su_models.text import ViterbiDecoder
 from tests.contract import JIT, integers, normal, to_numpy
+from tests.marks import needs_float64
 
 LENGTHS = ([4, 4], [4, 2], [1, 3])
 
@@ -179,6 +180,21 @@ def test_the_recursion_runs_in_float32(dtype):
     expected = to_numpy(layer.sparse_loss(labels, ops.cast(low, "float32")))
     got = to_numpy(layer.sparse_loss(labels, low))
     np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@needs_float64
+def test_float64_stays_float64():
+    layer = ConditionalRandomField(dtype="float64")
+    x, labels = normal(2, 4, 3).astype("float64"), integers(3, 2, 4)
+    y = layer(x)
+    g = ops.convert_to_numpy(layer.trans)
+    expected = [
+        negative_log_likelihood(*case)
+        for case in zip(x, [g, g], labels, strict=True)
+    ]
+    loss = ops.convert_to_numpy(layer.sparse_loss(labels, y))
+    assert g.dtype == loss.dtype == "float64"
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 
 @pytest.mark.skipif(not JIT, reason="PyTorch is not compiled: an error")

@@ -84,6 +84,21 @@ def test_padding_changes_no_span_and_the_mask_is_dropped():
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow",
+    reason="JAX has float64 only if asked, Keras' Dense on PyTorch rounds it",
+)
+def test_float64_stays_float64():
+    x, mask = normal(2, 5, 6).astype("float64"), np.ones((2, 5), bool)
+    layer = GlobalPointer(3, 4, None, False, dtype="float64")
+    got = ops.convert_to_numpy(layer(x))
+    kernel, bias = ops.convert_to_numpy(layer.weights[0]), np.zeros(24)
+    expected = reference(x, kernel, bias, 3, 4, None, True, mask)
+    assert got.dtype == "float64"
+    spans = expected > LOW
+    np.testing.assert_allclose(got[spans], expected[spans], rtol=1e-10)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_low_precision_is_finite(policy):
     mask = ops.convert_to_tensor(np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool))

@@ -9,6 +9,7 @@ from su_models.backend.autodiff import gradient, variable_gradient
 from su_models.backend.compile import compiled
 from su_models.layers import MaximumEntropyMarkovModel
 from tests.contract import JIT, integers, normal, to_numpy
+from tests.marks import needs_float64
 
 
 def new_layer(labels=3, **kwargs):
@@ -170,6 +171,22 @@ def test_the_softmax_is_taken_in_float32(dtype):
     expected = to_numpy(layer.sparse_loss(labels, ops.cast(low, "float32")))
     got = to_numpy(layer.sparse_loss(labels, low))
     np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@needs_float64
+@pytest.mark.parametrize("hidden_dim", [None, 2])
+def test_float64_stays_float64(hidden_dim):
+    layer = MaximumEntropyMarkovModel(hidden_dim=hidden_dim, dtype="float64")
+    x, labels = normal(2, 4, 3).astype("float64"), integers(3, 2, 4)
+    y = layer(x)
+    g = ops.convert_to_numpy(layer.trans)
+    expected = [
+        cross_entropies(*case).mean()
+        for case in zip(x, [g, g], labels, strict=True)
+    ]
+    loss = ops.convert_to_numpy(layer.sparse_loss(labels, y))
+    assert g.dtype == loss.dtype == "float64"
+    np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 
 @pytest.mark.skipif(not JIT, reason="PyTorch is not compiled: an error")
