@@ -104,7 +104,7 @@ def _accumulated(name, args, a, b, dtype):
     if "float64" in dtypes:  # of which Keras on PyTorch makes float32
         narrow = "float64"
     wide = sum_dtype(narrow)
-    dtype = dtype or wide
+    dtype = keras.backend.standardize_dtype(dtype or wide)
     if len(dtypes) > 1:
         a, b = (ops.cast(x, narrow) for x in (a, b))
     product = functools.partial(_function(name, narrow), *args)

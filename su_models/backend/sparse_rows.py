@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
+
 # marks, on TensorFlow's IndexedSlices, that each row is listed once
 _SUMMED = "_su_models_summed"
 
@@ -60,7 +62,9 @@ def sum_rows(gradient):
     first = _differs_from_previous(indices)
     segments = tf.cumsum(tf.cast(first, "int32")) - 1
     values = tf.gather(gradient.values, order)
-    sums = tf.math.unsorted_segment_sum(values, segments, n)
+    wide = tf.cast(values, sum_dtype(values.dtype))
+    sums = tf.math.unsorted_segment_sum(wide, segments, n)
+    sums = tf.cast(sums, values.dtype)
     # one sort is dear enough: the row of a segment is its largest index
     rows = tf.math.unsorted_segment_max(indices, segments, n)
     is_row = tf.range(n) <= segments[-1:]

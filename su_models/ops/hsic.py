@@ -4,6 +4,7 @@ from keras import ops
 
 from su_models.backend.histogram import histogram
 from su_models.backend.match_axes import match_axes
+from su_models.backend.precision import sum_dtype
 from su_models.utils.checks import check_choice, check_positive, is_real
 
 _BLOCK = 2**22  # entries of a kernel matrix that are computed at a time
@@ -125,7 +126,7 @@ def _samples(x, y, least):
             f"least {least}. Received: shapes {shapes[0]} and {shapes[1]}"
         )
     y = match_axes("y", y, x)
-    dtype = "float64" if "float64" in str(x.dtype) else "float32"
+    dtype = sum_dtype(x.dtype)
     rows = []
     for z in (x, y):
         z = ops.cast(z, dtype)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
 from su_models.utils.checks import check_not_negative
 
 
@@ -52,8 +53,7 @@ class MaskedOrthogonality(keras.regularizers.Regularizer):
                 "The kernel must have at least 2 axes. "
                 f"Received: shape={tuple(x.shape)}"
             )
-        if keras.backend.standardize_dtype(x.dtype) != "float64":
-            x = ops.cast(x, "float32")
+        x = ops.cast(x, sum_dtype(x.dtype))
         k = x.shape[-1]
         w = ops.reshape(x, (-1, k))
         products = ops.matmul(ops.transpose(w), w)

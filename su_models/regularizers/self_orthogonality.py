@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
 from su_models.utils.checks import (
     check_flag,
     check_not_negative,
@@ -78,8 +79,7 @@ class SelfOrthogonality(keras.regularizers.Regularizer):
                 "The outputs must have at least 2 axes. "
                 f"Received: shape={tuple(x.shape)}"
             )
-        if keras.backend.standardize_dtype(x.dtype) != "float64":
-            x = ops.cast(x, "float32")
+        x = ops.cast(x, sum_dtype(x.dtype))
         batch = ops.cast(ops.shape(x)[0], x.dtype)
         k = x.shape[-1]
         y = ops.tanh(self.gamma * ops.reshape(x, (-1, k)))

@@ -97,12 +97,14 @@ class GradientPenalty(TrainingWrapper):
         zeros = self._perturbation.zeros(step, step.x)
         twice = uncompiled(step.value_and_gradient)
         loss, gradients = twice(moved, zeros)
-        squares = sum(ops.sum(ops.square(g)) for g in gradients)
+        dtype = sum_dtype(loss.dtype)
+        squares = sum(
+            ops.sum(ops.square(ops.cast(g, dtype))) for g in gradients
+        )
         # Keras divides the loss of each replica by their number n, and so the
         # square of its gradient by n²
         penalty = 0.5 * self.epsilon * num_replicas() * squares
-        dtype = sum_dtype(loss.dtype)
-        return ops.cast(loss, dtype) + ops.cast(penalty, dtype)
+        return ops.cast(loss, dtype) + penalty
 
     def get_config(self):
         return {

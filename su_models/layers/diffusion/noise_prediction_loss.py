@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.match_axes import match_shape
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import accumulated_mean, sum_dtype
 from su_models.utils.checks import check_shape
 
 
@@ -51,7 +51,7 @@ class NoisePredictionLoss(keras.layers.Layer):
         delta = ops.cast(noise, wide) - ops.cast(predicted_noise, wide)
         axes = tuple(range(1, len(noise.shape)))
         loss = ops.sum(ops.square(delta), axis=axes)  # (b,)
-        self.add_loss(ops.mean(loss))
+        self.add_loss(accumulated_mean(loss))
         return loss
 
     def compute_output_shape(self, noise_shape, predicted_noise_shape):

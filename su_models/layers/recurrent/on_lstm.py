@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from su_models.backend.match_axes import match_axes
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import accumulated_matmul, sum_dtype
 from su_models.backend.time_loop import has_time_loop
 from su_models.layers.recurrent.on_lstm_steps import (
     level_softmax,
@@ -188,7 +188,7 @@ class ONLSTMCell(keras.layers.Layer):
         Returns:
             A tensor `(batch, ..., 4 units + 2 levels)`, or those columns.
         """
-        z = ops.matmul(inputs, kernel[:, columns])
+        z = accumulated_matmul(inputs, kernel[:, columns], inputs.dtype)
         return z if self.bias is None else z + self.bias[columns]
 
     def step(self, z, states, recurrent_kernel):
@@ -203,7 +203,7 @@ class ONLSTMCell(keras.layers.Layer):
             The output and the list of the two new states.
         """
         h, c = states
-        z = z + ops.matmul(h, recurrent_kernel)
+        z = z + accumulated_matmul(h, recurrent_kernel, h.dtype)
         i, f, c_hat, o = (
             z[:, k * self.units : (k + 1) * self.units] for k in range(4)
         )
@@ -472,7 +472,9 @@ class ONLSTM(keras.layers.RNN):
             before = _shift(outputs, initial_state[0], mask)
             columns = self.cell.master_forget_columns
             logits = self.cell.project(sequences, kernel, columns)
-            logits += ops.matmul(before, recurrent_kernel[:, columns])
+            logits += accumulated_matmul(
+                before, recurrent_kernel[:, columns], before.dtype
+            )
             self._distances = _distances(logits, mask)
         if zero:
             real = ops.flip(mask, axis=1) if self.go_backwards else mask

@@ -3,7 +3,11 @@
 import numpy as np
 from keras import ops, tree
 
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import (
+    accumulated_matmul,
+    accumulated_sum,
+    sum_dtype,
+)
 from su_models.backend.time_loop import time_loop
 
 
@@ -115,7 +119,7 @@ class _Steps:
 
         def step(states, inputs):
             (h, c), (x, *real) = states, inputs
-            z = ops.matmul(ops.concatenate([x, h], axis=-1), weights) + bias
+            z = _product(ops.concatenate([x, h], axis=-1), weights) + bias
             a = _tanh(z[:, : 4 * self.units] * scale)
             z = ops.cast(z[:, 4 * self.units :], sum_dtype(z.dtype))
             p = level_softmax(ops.stack(ops.split(z, 2, axis=-1), axis=1))
@@ -156,14 +160,14 @@ class _Steps:
             kept = [ops.cast(x, wide) for x in kept]
             dz, d_c = self._step_back(*d_new, *kept)
             dz = ops.cast(dz, dtype)
-            d_h = ops.cast(ops.matmul(dz, transposed), wide)
+            d_h = accumulated_matmul(dz, transposed)
             return _where(real, (d_h, d_c), states), dz
 
         inputs = (d_outputs, kept, *(r > 0 for r in real))
         (d_h, d_c), dz = time_loop(step, inputs, (d_h, d_c), not self.reverse)
-        d_bias = ops.sum(ops.cast(dz, wide), axis=(0, 1))
+        d_bias = accumulated_sum(dz, axis=(0, 1))
         return (
-            ops.matmul(dz, ops.transpose(kernel)),
+            _product(dz, ops.transpose(kernel)),
             ops.cast(d_h, dtype),
             ops.cast(d_c, dtype),
             _products(x, dz),
@@ -248,4 +252,9 @@ def _before(outputs, first, reverse):
 def _products(x, dz):
     """Returns Σ xᵀ dz over all steps and samples."""
     x, dz = (ops.reshape(t, (-1, t.shape[-1])) for t in (x, dz))
-    return ops.matmul(ops.transpose(x), dz)
+    return _product(ops.transpose(x), dz)
+
+
+def _product(a, b):
+    """Returns `a b` in their dtype; the sums inside are float32 or wider."""
+    return accumulated_matmul(a, b, dtype=a.dtype)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import accumulated_mean, sum_dtype
 from su_models.ops.normal_kl import normal_kl
 from su_models.utils.checks import check_positive
 
@@ -36,8 +37,8 @@ class VAELoss(keras.layers.Layer):
         log_variance: log σ², of the shape of `mean`.
 
     Returns:
-        The loss of each example, float32 `(batch,)`. Its mean is added to
-        the losses of the model.
+        The loss of each example, `(batch,)`, float32, or float64 under that
+        policy. Its mean is added to the losses of the model.
 
     Raises:
         ValueError: if two shapes that have to be equal are not.
@@ -70,16 +71,21 @@ class VAELoss(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, reconstruction, mean, log_variance):
-        delta = ops.cast(inputs, "float32") - ops.cast(
-            reconstruction, "float32"
+        wide = sum_dtype(self.compute_dtype)
+        inputs, reconstruction, mean, log_variance = (
+            ops.cast(x, wide)
+            for x in (inputs, reconstruction, mean, log_variance)
         )
+        delta = inputs - reconstruction
         error = _sum(ops.square(delta)) / (2 * self.stddev**2)  # (b,)
         loss = error + _sum(normal_kl(mean, log_variance))
-        self.add_loss(ops.mean(loss))
+        self.add_loss(accumulated_mean(loss))
         return loss
 
     def compute_output_spec(self, inputs, reconstruction, mean, log_variance):
-        return keras.KerasTensor(inputs.shape[:1], "float32")
+        return keras.KerasTensor(
+            inputs.shape[:1], sum_dtype(self.compute_dtype)
+        )
 
     def get_config(self):
         return {**super().get_config(), "stddev": self.stddev}

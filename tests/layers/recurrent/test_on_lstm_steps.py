@@ -14,6 +14,7 @@ from su_models.backend.time_loop import has_time_loop
 from su_models.layers import ONLSTMCell
 from su_models.layers.recurrent.on_lstm_steps import on_lstm
 from tests.contract import to_numpy
+from tests.long_sums import assert_accumulated
 
 UNITS, LEVELS, WIDTH, BATCH, LENGTH = 6, 3, 4, 3, 5
 COLUMNS = 4 * UNITS + 2 * LEVELS
@@ -228,6 +229,32 @@ def test_gradients_of_gradients(reverse, mask):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_gradients_are_summed_over_samples_in_float32(dtype):
+    """Of n equal samples each kernel has n times the gradient of one."""
+    n = 1500
+    x, h, c, *weights = (ops.cast(t, dtype) for t in tensors())
+    one = x[:1], h[:1], c[:1]
+    many = [ops.repeat(t, n, axis=0) for t in one]
+
+    def loss(states, weights):
+        outputs, h, c = own(*states, *weights)
+        parts = [ops.sum(ops.cast(y, "float32")) for y in (outputs, h, c)]
+        return sum(parts) / 64  # n times as much fits into float16
+
+    def both(*weights):
+        return [
+            gradient(lambda *w, states=states: loss(states, w), *weights)
+            for states in (one, many)
+        ]
+
+    for g, total in zip(*run(both, *weights), strict=True):
+        g, total = (to_numpy(t).astype("float64") for t in (g, total))
+        # rounded are the gradient of one sample, its double, and the sum
+        terms = np.broadcast_to(g, (n, *g.shape))
+        assert_accumulated(total, terms, dtype, roundings=3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_low_precision_is_near(dtype):
     given = tensors()
     fn = scalar(own, mask=mask_of("holes"))
@@ -247,13 +274,10 @@ def test_low_precision_is_near(dtype):
     keras.config.backend() == "jax", reason="JAX has no float64 by default"
 )
 def test_float64_stays_float64():
-    given = [x.astype("float64") for x in tensors(4 * UNITS + 2)]
-    # with one level nothing is computed in float32
+    given = [x.astype("float64") for x in tensors()]
     got, want = (
         run(
-            lambda *x, kept=kept: gradient(
-                scalar(own, levels=1, training=kept), *x
-            ),
+            lambda *x, kept=kept: gradient(scalar(own, training=kept), *x),
             *given,
         )
         for kept in (True, False)
