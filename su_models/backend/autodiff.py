@@ -1,5 +1,7 @@
 """Gradients as functions, the same on every backend, to any order."""
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -183,7 +185,7 @@ def _torch(fn, tensors):
     import torch
 
     recording = torch.is_grad_enabled()
-    with torch.enable_grad():
+    with torch.enable_grad(), _unfused_attention(recording):
         tensors = [
             x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
             for x in tensors
@@ -197,6 +199,20 @@ def _torch(fn, tensors):
     if not recording:
         value, changes = value.detach(), [x.detach() for x in changes]
     return value, gradients, changes
+
+
+def _unfused_attention(recording):
+    """Has PyTorch's attention take the form that has second derivatives.
+
+    Its fused kernels have none. While gradients of gradients are recorded,
+    attention is computed from products and a softmax, in layers of the
+    library, of Keras and of PyTorch alike.
+    """
+    import torch
+
+    if not recording:
+        return contextlib.nullcontext()
+    return torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
 
 
 def _assign(changes):

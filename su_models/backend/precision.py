@@ -129,6 +129,43 @@ def _function(name, dtype):
     return getattr(ops, name)
 
 
+def unrounded(name, x, *others):
+    """Returns `ops.<name>(x, *others)`, of the dtype of `x` in float64 too.
+
+    Of float64, Keras makes float32 here and there: `cos`, `sin`, `tanh` and
+    `floor` on JAX; `floor`, `cumsum`, and `maximum` and `minimum` of a number
+    on PyTorch.
+
+    Args:
+        name: name of a function that `keras.ops`, `jax.numpy` and `torch`
+            have.
+        x: floats.
+        *others: numbers, such as a bound or an axis.
+
+    Returns:
+        A tensor of the dtype of `x`.
+
+    Example:
+
+    >>> from su_models.backend.precision import unrounded
+    >>> float(unrounded("maximum", keras.ops.ones(()), 2.0))
+    2.0
+    """
+    x = x if isinstance(x, keras.KerasTensor) else ops.convert_to_tensor(x)
+    wide = keras.backend.standardize_dtype(x.dtype) == "float64"
+    if not wide or isinstance(x, keras.KerasTensor) or runs_on("tensorflow"):
+        return getattr(ops, name)(x, *others)
+    others = [  # an axis stays as it is
+        ops.convert_to_tensor(y, "float64") if isinstance(y, float) else y
+        for y in others
+    ]
+    if runs_on("jax"):
+        import jax.numpy as backend
+    else:
+        import torch as backend
+    return getattr(backend, name)(x, *others)
+
+
 def needs_wide_operands(a, b, dtype):
     """Tells whether a product of 16-bit floats may be summed in 16 bits.
 

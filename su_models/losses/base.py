@@ -7,10 +7,10 @@ from su_models.backend.indices import check_indices, nan_outside
 from su_models.backend.keras_mask import mask_of, with_mask
 from su_models.backend.match_axes import match_axes
 from su_models.backend.precision import sum_dtype
-from su_models.backend.tracing import is_known
+from su_models.backend.shares import check_shares
 from su_models.utils.checks import check_flag, check_integer
 
-_SLACK = 1e-5  # of targets that are shares: mixing rounds
+_SLACK = 1e-2  # of probabilities in low precision
 
 
 class Loss(keras.losses.Loss):
@@ -123,6 +123,7 @@ class LabelLoss(Loss):
         if classes is None:
             classes = ops.cast(ops.shape(y_pred)[-1], labels.dtype)
         labels, inside = check_indices("y_true", labels, classes)
+        y_pred = check_probabilities(y_pred, self.from_logits)
         loss = nan_outside(self.of_labels(labels, y_pred), inside)
         if valid is None:
             return loss
@@ -173,23 +174,18 @@ def match_labels(y_true, y_pred):
     return match_axes("y_true", labels, y_pred, len(shape) - 1)
 
 
-def check_shares(y_true):
-    """Returns targets from 0 to 1.
+def check_probabilities(y_pred, from_logits):
+    """Returns predictions, which are logits or from 0 to 1.
+
+    NaN stays NaN: a training that diverges is no wrong argument.
 
     Raises:
-        ValueError: if a known target is none. One that is not known becomes
-            NaN.
+        ValueError: if a known probability is none. One that is not known
+            becomes NaN.
     """
-    inside = ops.logical_and(y_true >= -_SLACK, y_true <= 1.0 + _SLACK)
-    if not is_known(y_true):
-        return ops.where(inside, y_true, float("nan"))
-    if not ops.all(inside):
-        values = ops.convert_to_numpy(ops.cast(y_true, "float32"))
-        raise ValueError(
-            "`y_true` must be numbers from 0 to 1. Received: y_true from "
-            f"{values.min()} to {values.max()}"
-        )
-    return y_true
+    if from_logits:
+        return y_pred
+    return check_shares("y_pred", y_pred, _SLACK, nan=True)
 
 
 def align(weight, like, rank):

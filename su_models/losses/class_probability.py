@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import unrounded
+
 
 def class_log_probabilities(y_pred, from_logits):
     """Returns log probabilities of all classes.
@@ -19,7 +21,9 @@ def class_log_probabilities(y_pred, from_logits):
     if from_logits:
         return ops.log_softmax(y_pred, axis=-1)
     total = ops.sum(y_pred, axis=-1, keepdims=True)
-    return ops.log(ops.maximum(y_pred / total, keras.backend.epsilon()))
+    return ops.log(
+        unrounded("maximum", y_pred / total, keras.backend.epsilon())
+    )
 
 
 def take_class(x, labels):

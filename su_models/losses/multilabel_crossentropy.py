@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from su_models.losses.base import Loss, check_shares
+from su_models.backend.shares import check_shares
+from su_models.losses.base import Loss
 
 _NONE = float("-inf")  # log 0; the 0 beside it keeps log-sum-exps finite
 
@@ -71,7 +72,7 @@ class MultilabelCrossentropy(Loss):
         super().__init__(name, reduction, dtype)
 
     def call(self, y_true, y_pred):
-        y_true = check_shares(self.match(y_true, y_pred))
+        y_true = check_shares("y_true", self.match(y_true, y_pred))
         loss = log_sum_of_both(y_true, y_pred)
         # the sums leave out what has no weight, and NaN with it
         wrong = ops.any(ops.isnan(y_true), axis=-1)

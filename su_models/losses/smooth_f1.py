@@ -5,7 +5,8 @@ from keras import ops
 
 from su_models.backend.keras_mask import mask_of
 from su_models.backend.precision import accumulated_mean
-from su_models.losses.base import Loss, align, check_shares, hide
+from su_models.backend.shares import check_shares
+from su_models.losses.base import Loss, align, check_probabilities, hide
 from su_models.utils.checks import check_choice, check_flag
 
 
@@ -85,8 +86,9 @@ class SmoothF1(Loss):
         return self._score(self.match(y_true, y_pred), y_pred, [])
 
     def _score(self, y_true, y_pred, weights):
-        y_true = check_shares(y_true)
-        p = ops.sigmoid(y_pred) if self.from_logits else y_pred
+        y_true = check_shares("y_true", y_true)
+        p = check_probabilities(y_pred, self.from_logits)
+        p = ops.sigmoid(p) if self.from_logits else p
         weight = ops.ones_like(p)
         for w in weights:
             weight = weight * w

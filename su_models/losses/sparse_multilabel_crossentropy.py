@@ -93,6 +93,8 @@ class SparseMultilabelCrossentropy(Loss):
     def call(self, y_true, y_pred):
         lists, labels = self.match(y_true, y_pred), y_pred.shape[-1]
         padding = lists < (1 if self.mask_zero else 0)  # NaN is none
+        whole = ops.equal(lists, ops.floor(lists))
+        padding = ops.logical_and(padding, whole)  # nor is 0.5
         if self.ignore_class is not None:
             padding = ops.logical_or(
                 padding, ops.equal(lists, self.ignore_class)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import unrounded
 from su_models.backend.selection import runs_on
 from su_models.losses.base import LabelLoss
 from su_models.losses.class_probability import (
@@ -177,9 +178,11 @@ class _Annealing(keras.callbacks.Callback):
 def _closed_form(log_p, gamma):
     """Eq. (2), in two forms: exact for γ = 0 and γ → 1, and any p."""
     p = ops.exp(log_p)
-    small = ops.minimum(gamma, 0.5)
+    small = unrounded("minimum", gamma, 0.5)
     near_crossentropy = -ops.where(
-        small > 0, ops.log(ops.maximum(small, _TINY) + (1 - small) * p), log_p
+        small > 0,
+        ops.log(unrounded("maximum", small, _TINY) + (1 - small) * p),
+        log_p,
     ) / (1 - small)
     rest = ops.clip(1 - gamma, 1e-7, 0.5)
     near_accuracy = -ops.log1p(rest * ops.expm1(log_p)) / rest
@@ -188,7 +191,9 @@ def _closed_form(log_p, gamma):
 
 def _weight(log_p, gamma):
     """p / (γ + (1-γ) p), also where p underflows."""
-    return 1.0 / (1.0 - gamma + gamma * ops.exp(ops.minimum(-log_p, 80.0)))
+    return 1.0 / (
+        1.0 - gamma + gamma * ops.exp(unrounded("minimum", -log_p, 80.0))
+    )
 
 
 def _check_share(name, value, optional=False):

@@ -33,7 +33,8 @@ _AUTHOR = {
     "image_shape": (128, 128, 3),
     "widths": (128, 128, 256, 256, 512, 512),
 }
-_PRESETS = {
+# arguments of `build_ddpm` by the name of a preset
+PRESETS = {
     "ddpm": {**_AUTHOR, "variant": "su"},
     "ddpm2": {**_AUTHOR, "variant": "ho"},
     "digits": {
@@ -118,7 +119,7 @@ def build_ddpm(
     >>> net.output_shape
     (None, 8, 8, 1)
     """
-    check_choice("preset", preset, (None, *_PRESETS))
+    check_choice("preset", preset, (None, *PRESETS))
     given = {
         "image_shape": image_shape,
         "widths": widths,
@@ -130,7 +131,7 @@ def build_ddpm(
         "dropout": dropout,
     }
     given = {key: value for key, value in given.items() if value is not None}
-    config = _checked({**_DEFAULTS, **_PRESETS.get(preset, {}), **given})
+    config = _checked({**_DEFAULTS, **PRESETS.get(preset, {}), **given})
     return _VARIANTS[config.pop("variant")](**config).build(name)
 
 

@@ -3,8 +3,14 @@
 Everywhere True means "attend".
 """
 
+import numbers
+
 import keras
 from keras import ops
+
+from su_models.backend.indices import check_indices
+from su_models.backend.tracing import is_known
+from su_models.utils.checks import check_integer
 
 
 def causal_mask(num_queries, num_keys, offset=0):
@@ -15,10 +21,28 @@ def causal_mask(num_queries, num_keys, offset=0):
         num_keys: m, likewise.
         offset: position of the first query; a scalar, or integers `(batch,)`
             for a mask `(batch, n, m)`.
+
+    Raises:
+        ValueError: if a number is no integer >= 0, or an offset no integer.
     """
+    num_queries = _length("num_queries", num_queries)
+    num_keys = _length("num_keys", num_keys)
+    if isinstance(offset, (numbers.Real, str)):
+        offset = check_integer("offset", offset)
     i = ops.reshape(ops.convert_to_tensor(offset), (-1, 1, 1))
+    dtype = keras.backend.standardize_dtype(i.dtype)
+    if not keras.backend.is_int_dtype(dtype):
+        raise ValueError(
+            f"`offset` must be integers. Received: offset of {dtype}"
+        )
     i = ops.cast(i, "int32") + ops.reshape(ops.arange(num_queries), (1, -1, 1))
     return ops.reshape(ops.arange(num_keys), (1, 1, -1)) <= i
+
+
+def _length(name, n):
+    """Returns a length: an integer, or a tensor as it is."""
+    plain = isinstance(n, (numbers.Real, str, list, tuple))
+    return check_integer(name, n, least=0) if plain else n
 
 
 def prefix_mask(segment_ids):
@@ -34,7 +58,8 @@ def prefix_mask(segment_ids):
         segment_ids: integers `(batch, n)`; 0 the prefix, 1 the target.
 
     Raises:
-        ValueError: if `segment_ids` are no integers of this shape.
+        ValueError: if `segment_ids` are no integers of this shape, or known
+            to be others than 0 and 1.
     """
     if not isinstance(segment_ids, keras.KerasTensor):
         segment_ids = ops.convert_to_tensor(segment_ids)
@@ -44,5 +69,7 @@ def prefix_mask(segment_ids):
             "`segment_ids` must be integers `(batch, length)`. Received: "
             f"segment_ids of {dtype} and shape {tuple(segment_ids.shape)}"
         )
+    if is_known(segment_ids):
+        check_indices("segment_ids", segment_ids, 2)
     c = ops.cumsum(ops.cast(segment_ids, "int32"), axis=1)  # (b, n)
     return ops.expand_dims(c, 1) <= ops.expand_dims(c, 2)

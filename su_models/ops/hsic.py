@@ -4,7 +4,10 @@ from keras import ops
 
 from su_models.backend.histogram import histogram
 from su_models.backend.match_axes import match_axes
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import (
+    sum_dtype,
+    unrounded,
+)
 from su_models.utils.checks import check_choice, check_positive, is_real
 
 _BLOCK = 2**22  # entries of a kernel matrix that are computed at a time
@@ -180,7 +183,9 @@ def _squares(x, start, end):
     rows = x[start:end]
     norms = ops.sum(ops.square(x), axis=-1)
     d = norms[start:end, None] + norms - 2 * ops.matmul(rows, ops.transpose(x))
-    return ops.where(_diagonal(x, start, end), 0.0, ops.maximum(d, 0.0))
+    return ops.where(
+        _diagonal(x, start, end), 0.0, unrounded("maximum", d, 0.0)
+    )
 
 
 def _diagonal(x, start, end):
@@ -230,7 +235,10 @@ def _whitened(x, epsilon):
     n = ops.shape(k)[0]
     ridge = epsilon * ops.cast(n, k.dtype) * ops.eye(n, dtype=k.dtype)
     # symmetric, and it commutes with the inverse
-    return ops.solve(k + ridge, k)
+    # TensorFlow cannot solve with NaN, which stays NaN
+    sound = ops.all(ops.isfinite(k))
+    k = ops.where(sound, k, 0.0)
+    return ops.where(sound, ops.solve(k + ridge, k), float("nan"))
 
 
 # ---- the median of the squared distances
@@ -261,7 +269,7 @@ def _select(x, rank):
     low = ops.zeros((), x.dtype)
     high = 4.0 * ops.max(ops.sum(ops.square(x), axis=-1))  # ‖a - b‖ ≤ 2 max
     for _ in range(_PASSES):
-        width = ops.maximum((high - low) / _BINS, 1e-30)
+        width = unrounded("maximum", (high - low) / _BINS, 1e-30)
         counts = 0
         for block in blocks:
             bins = ops.floor((_squares(x, *block) - low) / width)

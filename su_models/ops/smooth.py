@@ -5,8 +5,9 @@ import math
 import keras
 from keras import ops
 
+from su_models.backend.precision import unrounded
 from su_models.backend.tracing import is_known
-from su_models.utils.checks import check_choice, check_positive
+from su_models.utils.checks import check_axis, check_choice, check_positive
 
 # below this steepness the smoothed staircase is x - 1/2 to float32's precision
 _STAIRCASE = 1.0
@@ -33,7 +34,7 @@ def smooth_max(x, sharpness=1.0, axis=-1):
         A tensor without `axis`, of the dtype of `x`.
 
     Raises:
-        ValueError: if `sharpness` is not above 0, or `x` has no axis.
+        ValueError: if `sharpness` is not above 0, or `x` has no such axis.
 
     Example:
 
@@ -42,6 +43,7 @@ def smooth_max(x, sharpness=1.0, axis=-1):
     3.031
     """
     x, dtype = to_float32(x)
+    axis = check_axis("axis", axis, len(x.shape))
     sharpness = check_sharpness(sharpness, x.dtype)
     # exact for equal entries and for a large K
     top = ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
@@ -68,7 +70,7 @@ def smooth_one_hot(x, sharpness=1.0, axis=-1):
         A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: if `sharpness` is not above 0, or `x` has no axis.
+        ValueError: if `sharpness` is not above 0, or `x` has no such axis.
 
     Example:
 
@@ -77,6 +79,7 @@ def smooth_one_hot(x, sharpness=1.0, axis=-1):
     [0.0, 0.0, 0.0, 1.0, 0.0]
     """
     x, dtype = to_float32(x)
+    axis = check_axis("axis", axis, len(x.shape))
     sharpness = check_sharpness(sharpness, x.dtype)
     return ops.cast(ops.softmax(sharpness * x, axis=axis), dtype)
 
@@ -101,7 +104,7 @@ def smooth_argmax(x, sharpness=1.0, axis=-1):
         large indices are rounded.
 
     Raises:
-        ValueError: if `sharpness` is not above 0, or `x` has no axis.
+        ValueError: if `sharpness` is not above 0, or `x` has no such axis.
 
     Example:
 
@@ -110,6 +113,7 @@ def smooth_argmax(x, sharpness=1.0, axis=-1):
     3.0
     """
     x, dtype = to_float32(x)
+    axis = check_axis("axis", axis, len(x.shape))
     sharpness = check_sharpness(sharpness, x.dtype)
     p = ops.softmax(sharpness * x, axis=axis)
     p = ops.moveaxis(p, axis, -1)
@@ -229,7 +233,7 @@ def smooth_floor(x, sharpness=10.0):
     sharpness = check_sharpness(sharpness, tensor=False)
     if sharpness <= _STAIRCASE:
         return ops.cast(x - 0.5, dtype)
-    step = ops.stop_gradient(ops.floor(x))
+    step = ops.stop_gradient(unrounded("floor", x))
     r = (x - step)[..., None]  # in [0, 1)
     n = 1 + math.ceil(18.0 / sharpness)  # what is beyond is below 1e-7
     n = ops.arange(n, dtype=x.dtype)

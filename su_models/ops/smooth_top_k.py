@@ -6,8 +6,9 @@ import math
 import numpy as np
 from keras import ops
 
+from su_models.backend.precision import unrounded
 from su_models.ops.smooth import check_sharpness, to_float32
-from su_models.utils.checks import check_choice, check_integer
+from su_models.utils.checks import check_axis, check_choice, check_integer
 
 # halvings of an interval until float32 holds no middle
 _BISECTIONS = 48
@@ -53,7 +54,7 @@ def soft_k_max(x, k, sharpness=1.0, axis=-1):
     p = ops.softmax(x, axis=-1)
     for _ in range(k - 1):
         p = p + ops.softmax((1.0 - p) * x, axis=-1)
-    return ops.cast(ops.moveaxis(p, -1, axis), dtype)
+    return ops.cast(ops.moveaxis(p, -1, int(axis)), dtype)
 
 
 def thre_top_k(x, k, sharpness=1.0, form="laplace", axis=-1):
@@ -108,7 +109,7 @@ def thre_top_k(x, k, sharpness=1.0, form="laplace", axis=-1):
         x = _centred(x, k)
         curve, threshold = _FORMS[form]
         p = curve(x - threshold(x, k))
-    return ops.cast(ops.moveaxis(p, -1, axis), dtype)
+    return ops.cast(ops.moveaxis(p, -1, int(axis)), dtype)
 
 
 def grad_top_k(x, k, sharpness=1.0, axis=-1):
@@ -160,12 +161,13 @@ def grad_top_k(x, k, sharpness=1.0, axis=-1):
         # with it the expected number of heads is k: P(k heads) is not small
         x = x - ops.stop_gradient(_sigmoid_threshold(x, k))
         p = _given_k_heads(ops.sigmoid(x), ops.sigmoid(-x), k)
-    return ops.cast(ops.moveaxis(p, -1, axis), dtype)
+    return ops.cast(ops.moveaxis(p, -1, int(axis)), dtype)
 
 
 def _prepared(x, k, sharpness, axis):
     """Returns `sharpness * x` with `axis` last, in float32; k; the dtype."""
     x, dtype = to_float32(x)
+    axis = check_axis("axis", axis, len(x.shape))
     sharpness = check_sharpness(sharpness, x.dtype)
     x = ops.moveaxis(sharpness * x, axis, -1)
     n = x.shape[-1]
@@ -205,7 +207,7 @@ def _laplace_threshold(x, k):
     a = _masked_logsumexp(-falling, above)
     b = _masked_logsumexp(falling, ops.logical_not(above))
     d = k - m
-    r = ops.maximum(ops.abs(d), 1.0)
+    r = unrounded("maximum", ops.abs(d), 1.0)
     t = ops.log(r) + ops.log(1.0 + ops.sqrt(1.0 + ops.exp(a + b) / r**2))
     few = ops.where(d > 0, b - t, t - a)
     # not d == 0: of a symbolic tensor that is Python's False
@@ -213,7 +215,7 @@ def _laplace_threshold(x, k):
 
 
 def _exponential(u):
-    return ops.exp(ops.minimum(u, 0.0))
+    return ops.exp(unrounded("minimum", u, 0.0))
 
 
 def _exponential_threshold(x, k):

@@ -4,8 +4,17 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.backend.precision import accumulated_einsum
-from su_models.utils.checks import is_integer
+from su_models.backend.precision import (
+    accumulated_einsum,
+    unrounded,
+)
+from su_models.utils.checks import (
+    check_flag,
+    check_integer,
+    check_mask,
+    check_shape,
+    check_size,
+)
 
 _FAR = -1e30  # added to scores: below every real one, and no infinity
 _LEAST = -1e29  # so that a row with nothing to attend to has weights 0
@@ -51,11 +60,13 @@ def local_attention(
     >>> tuple(su_models.ops.local_attention(x, x, x, window=16).shape)
     (2, 1000, 4, 64)
     """
-    check_window(window)
-    _check_shapes(q, k, v)
+    window = check_window(window)
+    causal = check_flag("causal", causal)
+    _check_drop(drop)
+    q, k, v = _check_tensors(q, k, v)
     if 0 in v.shape:
         return ops.zeros_like(v)
-    key_mask, pair_mask = _masks(key_mask, pair_mask)
+    key_mask, pair_mask = _masks(q.shape, key_mask, pair_mask)
     parts = _local(q, k, v, window, causal, key_mask, pair_mask, drop)
     return _joined([parts], v.dtype)
 
@@ -94,11 +105,13 @@ def atrous_attention(
     >>> tuple(su_models.ops.atrous_attention(x, x, x, rate=32).shape)
     (2, 1000, 4, 64)
     """
-    check_rate(rate)
-    _check_shapes(q, k, v)
+    rate = check_rate(rate)
+    causal = check_flag("causal", causal)
+    _check_drop(drop)
+    q, k, v = _check_tensors(q, k, v)
     if 0 in v.shape:
         return ops.zeros_like(v)
-    key_mask, pair_mask = _masks(key_mask, pair_mask)
+    key_mask, pair_mask = _masks(q.shape, key_mask, pair_mask)
     parts = _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop)
     return _joined([parts], v.dtype)
 
@@ -153,12 +166,14 @@ def sparse_attention(
     >>> tuple(y.shape)
     (2, 1000, 4, 64)
     """
-    check_rate(rate)
-    check_window(window)
-    _check_shapes(q, k, v)
+    rate = check_rate(rate)
+    window = check_window(window)
+    causal = check_flag("causal", causal)
+    _check_drop(drop)
+    q, k, v = _check_tensors(q, k, v)
     if 0 in v.shape:
         return ops.zeros_like(v)
-    key_mask, pair_mask = _masks(key_mask, pair_mask)
+    key_mask, pair_mask = _masks(q.shape, key_mask, pair_mask)
     near = _local(q, k, v, window, causal, key_mask, pair_mask, drop)
     far = _atrous(
         q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=window
@@ -245,7 +260,7 @@ def _joined(parts, dtype):
         numerator = numerator + context * factor
         total = total + z * factor
     # a sum is at least 1, or 0 where there is nothing to attend to
-    total = ops.maximum(total, 0.5)
+    total = unrounded("maximum", total, 0.5)
     return ops.cast(numerator / total, dtype)
 
 
@@ -269,7 +284,7 @@ def _parts(layout, q, k, v, keep, real, drop):
     keep = ops.logical_and(keep, ops.expand_dims(real, 2))
     scores = ops.where(keep, scores, _FAR)
     m = ops.max(ops.stop_gradient(scores), axis=-1, keepdims=True)
-    m = ops.maximum(m, _LEAST)
+    m = unrounded("maximum", m, _LEAST)
     e = ops.exp(scores - m)
     z = ops.sum(e, axis=-1, keepdims=True)
     m, sums = (ops.einsum(f"bchqd->{queries}", x) for x in (m, z))
@@ -336,13 +351,16 @@ def _pairs(pair_mask, rows, columns):
 # ---- what is refused
 
 
-def _masks(key_mask, pair_mask):
+def _masks(shape, key_mask, pair_mask):
     """Returns boolean tensors; a pair mask without queries is a key mask."""
+    b, n = shape[:2]
     if key_mask is not None:
-        key_mask = ops.cast(key_mask, "bool")
+        key_mask = check_mask("key_mask", key_mask)
+        check_shape("key_mask", key_mask, (b, n), 1)
     if pair_mask is None:
         return key_mask, None
-    pair_mask = ops.cast(pair_mask, "bool")
+    pair_mask = check_mask("pair_mask", pair_mask)
+    check_shape("pair_mask", pair_mask, (b, n, n), 2)
     if pair_mask.shape[1] != 1:
         return key_mask, pair_mask
     same = pair_mask[:, 0]
@@ -350,36 +368,38 @@ def _masks(key_mask, pair_mask):
 
 
 def check_rate(rate):
-    """Refuses a rate that is no integer > 0.
+    """Returns a rate as an `int`.
 
     Args:
         rate: what was received.
 
     Raises:
-        ValueError: naming it.
+        ValueError: if it is no integer > 0.
     """
-    if not is_integer(rate) or rate <= 0:
-        raise ValueError(
-            f"`rate` must be a positive integer. Received: rate={rate!r}"
-        )
+    return check_size("rate", rate)
 
 
 def check_window(window):
-    """Refuses a window that is no integer >= 0.
+    """Returns a window as an `int`.
 
     Args:
         window: what was received.
 
     Raises:
-        ValueError: naming it.
+        ValueError: if it is no integer >= 0.
     """
-    if not is_integer(window) or window < 0:
+    return check_integer("window", window, least=0)
+
+
+def _check_drop(drop):
+    if drop is not None and not callable(drop):
         raise ValueError(
-            f"`window` must be an integer >= 0. Received: window={window!r}"
+            f"`drop` must be a function of the weights. Received: drop={drop!r}"
         )
 
 
-def _check_shapes(q, k, v):
+def _check_tensors(q, k, v):
+    """Returns q, k and v as floats, of shapes that fit."""
     shapes = [tuple(x.shape) for x in (q, k, v)]
     same = shapes[0] == shapes[1] and shapes[1][:-1] == shapes[2][:-1]
     if not same or len(shapes[0]) != 4:
@@ -388,3 +408,10 @@ def _check_shapes(q, k, v):
             "`(batch, n, heads, head_dim)`, of the same n. "
             f"Received: q, k, v of shapes {shapes}"
         )
+    q, k, v = (ops.convert_to_tensor(x) for x in (q, k, v))
+    return [
+        x
+        if keras.backend.is_float_dtype(x.dtype)
+        else ops.cast(x, keras.config.floatx())
+        for x in (q, k, v)
+    ]

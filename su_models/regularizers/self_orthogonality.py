@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import (
+    sum_dtype,
+    unrounded,
+)
 from su_models.utils.checks import (
     check_flag,
     check_not_negative,
@@ -82,9 +85,9 @@ class SelfOrthogonality(keras.regularizers.Regularizer):
         x = ops.cast(x, sum_dtype(x.dtype))
         batch = ops.cast(ops.shape(x)[0], x.dtype)
         k = x.shape[-1]
-        y = ops.tanh(self.gamma * ops.reshape(x, (-1, k)))
+        y = unrounded("tanh", self.gamma * ops.reshape(x, (-1, k)))
         length = ops.sum(ops.square(y), axis=0)
-        y = y * ops.rsqrt(ops.maximum(length, keras.backend.epsilon()))
+        y = y * ops.rsqrt(unrounded("maximum", length, keras.backend.epsilon()))
         theta = ops.matmul(ops.transpose(y), y)
         theta = theta * (1.0 - ops.eye(k, dtype=y.dtype))
         count = max(1, k * (k - 1)) if self.average else 1

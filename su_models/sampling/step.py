@@ -101,6 +101,12 @@ def _repeat(row, x):
 
 
 def _check_prediction(prediction, x):
+    dtype = getattr(prediction, "dtype", None)
+    if dtype is None or not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            "What is predicted must be a tensor of floats. "
+            f"Received: {type(prediction).__name__} of dtype {dtype}"
+        )
     if tuple(prediction.shape) != tuple(x.shape):
         raise ValueError(
             "What is predicted must have the shape of the input, "

@@ -6,13 +6,14 @@ from typing import ClassVar
 import keras
 
 from su_models.backend.compile import has_xla
-from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
+from su_models.models.ddpm import PRESETS, build_ddpm, build_ddpm_trainer
 from su_models.ops.noise_schedule import NoiseSchedule
 from su_models.optimizers.lookahead import Lookahead
 from su_models.sampling.ddim import DDIM
 from su_models.tasks.base import cosine_decay
 from su_models.tasks.images import ImageTask
 from su_models.utils.checks import (
+    check_choice,
     check_not_negative,
     check_number,
     check_share,
@@ -65,6 +66,7 @@ class ImageDiffusion(ImageTask):
 
     def __post_init__(self):
         super().__post_init__()
+        self.keep("preset", check_choice("preset", self.preset, PRESETS))
         self.keep("blocks", check_size("blocks", self.blocks, optional=True))
         for name in ("num_steps", "stride", "sync_period"):
             self.keep(name, check_size(name, getattr(self, name)))

@@ -5,7 +5,10 @@ import functools
 import keras
 from keras import ops
 
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import (
+    sum_dtype,
+    unrounded,
+)
 from su_models.training.graph import (
     functional,
     input_structure,
@@ -349,7 +352,7 @@ def _unit(tensors, by_sample):
 def _within(radius, tensors, by_sample):
     """Scales tensors that are outside of a ball down to its radius."""
     norm = _norm(tensors, by_sample)
-    factor = radius / ops.maximum(norm, radius)
+    factor = radius / unrounded("maximum", norm, radius)
     return [x * _like(x, factor) for x in tensors]
 
 

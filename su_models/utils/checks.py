@@ -60,6 +60,20 @@ def check_size(name, size, optional=False):
     return check_integer(name, size, least=1, optional=optional)
 
 
+def check_axis(name, axis, rank):
+    """Returns `axis` as an `int`.
+
+    Args:
+        name: the argument's name, for the message.
+        axis: a Python or NumPy integer; one below 0 counts from the end.
+        rank: int, the number of axes.
+
+    Raises:
+        ValueError: if there is no such axis.
+    """
+    return check_integer(name, axis, least=-rank, most=rank - 1)
+
+
 def check_integers(name, values, least=1, count=None):
     """Returns `values` as a list of `int`.
 
@@ -198,6 +212,51 @@ def check_choice(name, value, choices):
     return value
 
 
+def check_initializer(name, initializer):
+    """Returns a Keras initializer.
+
+    Args:
+        name: the argument's name, for the message.
+        initializer: an initializer, a function of a shape, a name or a
+            config.
+
+    Raises:
+        ValueError: if it is none of these; None is none.
+    """
+    try:
+        found = keras.initializers.get(initializer)
+    except (TypeError, ValueError):
+        found = None
+    if not callable(found):
+        raise ValueError(
+            f"`{name}` must be a Keras initializer. "
+            f"Received: {name}={initializer!r}"
+        )
+    return found
+
+
+def check_activation(name, activation):
+    """Returns a function, the identity for None.
+
+    Args:
+        name: the argument's name, for the message.
+        activation: a function, a name, a config or None.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    try:
+        found = keras.activations.get(activation)
+    except (TypeError, ValueError):
+        found = None
+    if not callable(found):
+        raise ValueError(
+            f"`{name}` must be a Keras activation. "
+            f"Received: {name}={activation!r}"
+        )
+    return found
+
+
 def check_shape(name, tensor, expected, broadcast=0):
     """Rejects a tensor whose shape is not the expected one.
 
@@ -271,6 +330,11 @@ def check_mask(name, mask, where="to attend"):
         ValueError: if it is of floating numbers: an additive mask of 0 and
             -inf would be read the wrong way.
     """
+    if isinstance(mask, str):
+        raise ValueError(
+            f"`{name}` must be boolean, True where {where}. "
+            f"Received: {name}={mask!r}"
+        )
     mask = ops.convert_to_tensor(mask)
     dtype = keras.backend.standardize_dtype(mask.dtype)
     if keras.backend.is_float_dtype(dtype):

@@ -12,6 +12,7 @@ from su_models.backend import (
     value_and_variable_gradient,
     variable_gradient,
 )
+from su_models.layers import MultiHeadAttention
 
 BACKEND = keras.backend.backend()
 JITS = [False] if BACKEND == "torch" else [False, True]
@@ -321,3 +322,28 @@ def test_what_has_no_gradient_is_refused():
         gradient(ops.sin, normal(3))
     with pytest.raises(ValueError, match="Keras variables. Received: 1.0"):
         variable_gradient(lambda: 1.0, [1.0])
+
+
+@pytest.mark.parametrize("kind", ["ours", "of Keras", "grouped, of Keras"])
+def test_second_order_through_attention(kind):
+    """PyTorch's fused kernels have no second derivatives."""
+    layer = {
+        "ours": lambda: MultiHeadAttention(2, 4),
+        "of Keras": lambda: keras.layers.MultiHeadAttention(2, 4),
+        "grouped, of Keras": lambda: keras.layers.GroupQueryAttention(4, 2, 1),
+    }[kind]()
+    x = tensor(2, 7, 8)
+    several = [x] if kind == "ours" else [x, x]
+    layer(*several)
+
+    def penalty(x):
+        given = [x] if kind == "ours" else [x, x]
+        return ops.sum(ops.square(gradient(lambda z: inner(z, given), x)))
+
+    def inner(z, given):
+        return ops.sum(ops.square(layer(*[z for _ in given])))
+
+    step, move = 1e-2, tensor(2, 7, 8, seed=1)
+    found = ops.sum(gradient(penalty, x) * move)
+    ends = [penalty(x + sign * step * move) for sign in (1, -1)]
+    close(found / (ends[0] - ends[1]) * 2 * step, 1.0, atol=1e-2)

@@ -1,5 +1,6 @@
 """Sums in float32, against exact ones and loops in 16 bits."""
 
+import contextlib
 import functools
 
 import keras
@@ -14,6 +15,7 @@ from su_models.backend.precision import (
     accumulated_mean,
     accumulated_sum,
     sum_dtype,
+    unrounded,
 )
 from tests.contract import to_numpy
 from tests.long_sums import assert_accumulated, sum_in
@@ -323,3 +325,30 @@ def test_forward_mode_and_a_product_less_for_what_stands_still():
         jax.make_jaxpr(jax.grad(lambda a: ops.sum(accumulated_matmul(a, b))))(a)
     )
     assert text.count("dot_general") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "want"),
+    [
+        ("cos", (), np.cos),
+        ("sin", (), np.sin),
+        ("tanh", (), np.tanh),
+        ("floor", (), np.floor),
+        ("cumsum", (-1,), functools.partial(np.cumsum, axis=-1)),
+        ("maximum", (0.5,), lambda x: np.maximum(x, 0.5)),
+        ("minimum", (0.5,), lambda x: np.minimum(x, 0.5)),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_functions_that_keras_rounds(name, others, want, dtype):
+    with contextlib.ExitStack() as stack:
+        if BACKEND == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+        x = np.random.default_rng(0).normal(size=(3, 5)) * 40
+        y = unrounded(name, ops.convert_to_tensor(x, dtype), *others)
+        assert keras.backend.standardize_dtype(y.dtype) == dtype
+        if dtype == "float64":
+            y = ops.convert_to_numpy(y)
+            np.testing.assert_allclose(y, want(x), rtol=1e-13, atol=1e-13)

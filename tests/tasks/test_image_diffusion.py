@@ -123,6 +123,7 @@ def test_training_survives_kill_9(tmp_path):
         ("eta", -1.0),
         ("stride", 0),
         ("spacing", "x"),
+        ("preset", "dieits"),
     ],
 )
 def test_bad_settings_are_refused_at_once(field, value):

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 
 from su_models.utils.checks import (
+    check_activation,
+    check_axis,
     check_choice,
     check_finite,
     check_flag,
+    check_initializer,
     check_integer,
     check_integers,
     check_mask,
@@ -224,3 +227,42 @@ def test_masks_are_booleans():
     assert keras.backend.standardize_dtype(mask.dtype) == "bool"
     with pytest.raises(ValueError, match="boolean.*mask of float32"):
         check_mask("mask", np.zeros(2, "float32"))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, -2, np.int64(1)])
+def test_axes_that_exist(axis):
+    assert check_axis("axis", axis, 2) == axis
+    assert type(check_axis("axis", axis, 2)) is int
+
+
+@pytest.mark.parametrize("axis", [2, -3, 0.0, True, "0", None, [0]])
+def test_axes_that_do_not_exist_are_rejected(axis):
+    with pytest.raises(ValueError, match="`axis`.*Received: axis="):
+        check_axis("axis", axis, 2)
+
+
+def test_initializers_are_those_of_keras():
+    zeros = keras.initializers.Zeros()
+    config = keras.initializers.serialize(zeros)
+    assert check_initializer("init", zeros) is zeros
+    for known in ("zeros", config):
+        assert isinstance(check_initializer("init", known), type(zeros))
+
+
+@pytest.mark.parametrize("wrong", [None, "no such name", 3, object()])
+def test_everything_else_is_no_initializer(wrong):
+    with pytest.raises(ValueError, match="`init`.*Received: init="):
+        check_initializer("init", wrong)
+
+
+def test_activations_are_those_of_keras():
+    relu = keras.activations.relu
+    assert check_activation("phi", "relu") is relu
+    assert check_activation("phi", relu) is relu
+    assert check_activation("phi", None) is keras.activations.linear
+
+
+@pytest.mark.parametrize("wrong", ["no such name", 3, object()])
+def test_everything_else_is_no_activation(wrong):
+    with pytest.raises(ValueError, match="`phi`.*Received: phi="):
+        check_activation("phi", wrong)

@@ -6,6 +6,7 @@ import pytest
 from su_models.layers import (
     ONLSTM,
     FiniteScalarQuantizer,
+    ResidualMultiHeadAttention,
     VectorQuantizer,
     VectorQuantizerEMA,
 )
@@ -31,6 +32,7 @@ def test_a_slice_is_refused():
         VectorQuantizerEMA(4),
         FiniteScalarQuantizer([5] * 8),
         ONLSTM(6, 3, return_distances=True),
+        ResidualMultiHeadAttention(2, 4),
     ],
     ids=lambda layer: type(layer).__name__,
 )

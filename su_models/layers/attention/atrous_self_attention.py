@@ -63,8 +63,7 @@ class AtrousSelfAttention(BaseSelfAttention):
 
     def __init__(self, num_heads, head_dim, rate, **kwargs):
         super().__init__(num_heads, head_dim, **kwargs)
-        check_rate(rate)
-        self.rate = int(rate)
+        self.rate = check_rate(rate)
 
     def _sparse(self, q, k, v, **masks):
         return atrous_attention(q, k, v, self.rate, **masks)

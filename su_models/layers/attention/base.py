@@ -15,12 +15,15 @@ from su_models.ops.attention_mask import causal_mask
 from su_models.ops.kv_cache import update_cache
 from su_models.utils.checks import (
     check_flag,
+    check_initializer,
     check_number,
     check_seed,
     check_shape,
     check_share,
     check_size,
 )
+
+_FLAGS = {"use_causal_mask", "return_attention_scores"}
 
 
 class BaseAttention(keras.layers.Layer):
@@ -73,13 +76,25 @@ class BaseAttention(keras.layers.Layer):
             rotary_base, dtype=self.dtype_policy, name="rotary"
         )
 
+    def __call__(self, *args, **kwargs):
+        # Keras makes a tensor of NumPy's bool, which a flag cannot be
+        for name in _FLAGS.intersection(kwargs):
+            kwargs[name] = check_flag(name, kwargs[name])
+        return super().__call__(*args, **kwargs)
+
     def empty_cache(self, batch_size, length):
         """Returns a cache of `length` slots, none of them written yet.
 
         Returns:
             A pair of keys and values, `(batch_size, heads, length, dim)`, of
             the compute dtype.
+
+        Raises:
+            ValueError: if a size is no integer > 0.
         """
+        for name, size in (("batch_size", batch_size), ("length", length)):
+            if not ops.is_tensor(size):
+                check_size(name, size)
         heads, *dims = self._cache_sizes()
         return tuple(
             ops.zeros((batch_size, heads, length, dim), self.compute_dtype)
@@ -132,6 +147,7 @@ class BaseAttention(keras.layers.Layer):
         )
         if not self.built:
             self.build(tuple(query.shape))
+        use_causal_mask = check_flag("use_causal_mask", use_causal_mask)
         self._check_cache(cache, query.shape[0])
         k, v = cache
         n, slots = ops.shape(query)[1], ops.shape(k)[2]
@@ -166,7 +182,8 @@ class BaseAttention(keras.layers.Layer):
         return policy.convert_input(x, self.autocast, policy.compute_dtype)
 
     def _check_cache(self, cache, batch_size):
-        shapes = [tuple(x.shape) for x in keras.tree.flatten(cache)]
+        given = keras.tree.flatten(cache)
+        shapes = [tuple(getattr(x, "shape", ())) for x in given]
         if len(shapes) != 2:
             raise ValueError(
                 "`cache` must be a pair of keys and values. "
@@ -261,8 +278,12 @@ class BaseMultiHeadAttention(BaseAttention):
                 f"num_heads={num_heads}"
             )
         self.use_bias = check_flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = check_initializer(
+            "kernel_initializer", kernel_initializer
+        )
+        self.bias_initializer = check_initializer(
+            "bias_initializer", bias_initializer
+        )
 
     def build(self, query_shape, value_shape=None, key_shape=None):
         value_shape = value_shape or query_shape
@@ -335,6 +356,7 @@ class BaseMultiHeadAttention(BaseAttention):
             attention_mask, use_causal_mask, positions: as of `call`.
             **options: as of `_attend`.
         """
+        use_causal_mask = check_flag("use_causal_mask", use_causal_mask)
         query, value, key = inputs
         mask, query_mask, value_mask, key_mask = implicit_masks
         alone = value is None  # self-attention
@@ -399,11 +421,13 @@ class BaseMultiHeadAttention(BaseAttention):
 
     def _queries(self, query, positions):
         _check_features("query", query, self.query_dense, (None, None))
+        query = ops.cast(query, self.compute_dtype)  # may be integers
         return self._rotate(self.query_dense(query), positions)
 
     def _keys_and_values(self, value, key, positions, lengths):
         _check_features("value", value, self.value_dense, lengths)
         _check_features("key", key, self.key_dense, value.shape[:2])
+        value, key = (ops.cast(x, self.compute_dtype) for x in (value, key))
         k = self._rotate(self.key_dense(key), positions)
         return k, self.value_dense(value)
 

@@ -33,23 +33,27 @@ class CausalMask(keras.layers.Layer):
     """
 
     def call(self, inputs):
-        _check_rank(inputs)
+        _check_rank(inputs.shape)
         n = ops.shape(inputs)[1]
         return causal_mask(n, n)
 
     def compute_mask(self, inputs, mask=None):
         return None  # a mask is no sequence
 
+    def compute_output_shape(self, input_shape):
+        _check_rank(input_shape)
+        n = input_shape[1]
+        return 1, n, n
+
     def compute_output_spec(self, inputs):
-        _check_rank(inputs)
-        n = inputs.shape[1]
-        return keras.KerasTensor((1, n, n), "bool")
+        shape = self.compute_output_shape(inputs.shape)
+        return keras.KerasTensor(shape, "bool")
 
 
-def _check_rank(inputs):
+def _check_rank(shape):
     """Raises a ValueError for inputs without an axis of length."""
-    if len(inputs.shape) < 2:
+    if len(shape) < 2:
         raise ValueError(
             "`inputs` must be `(batch, length, ...)`. "
-            f"Received: inputs of shape {tuple(inputs.shape)}"
+            f"Received: inputs of shape {tuple(shape)}"
         )

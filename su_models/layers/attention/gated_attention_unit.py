@@ -15,8 +15,10 @@ from su_models.layers.attention.scores import (
 )
 from su_models.layers.attention.weights import NORMALIZATIONS, attention_weights
 from su_models.utils.checks import (
+    check_activation,
     check_choice,
     check_flag,
+    check_initializer,
     check_shape,
     check_size,
 )
@@ -105,12 +107,14 @@ class GatedAttentionUnit(BaseAttention):
         super().__init__(key_dim, rotary_base, dropout, seed, **kwargs)
         self.units = check_size("units", units)
         self.key_dim = key_dim
-        self.activation = keras.activations.get(activation)
+        self.activation = check_activation("activation", activation)
         self.use_bias = check_flag("use_bias", use_bias)
         self.normalization = check_choice(
             "normalization", normalization, NORMALIZATIONS
         )
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = check_initializer(
+            "kernel_initializer", kernel_initializer
+        )
 
     def build(self, input_shape):
         if len(input_shape) != 3 or input_shape[-1] is None:
@@ -157,6 +161,7 @@ class GatedAttentionUnit(BaseAttention):
         positions=None,
         return_attention_scores=False,
     ):
+        use_causal_mask = check_flag("use_causal_mask", use_causal_mask)
         keys, pairs = split_attention_mask(
             inputs.shape,
             inputs.shape,
@@ -174,6 +179,7 @@ class GatedAttentionUnit(BaseAttention):
         """Returns (Q, U), K and V; all but U with one head, `(b, n, 1, .)`."""
         features = self.input_dense.kernel.shape[0]
         check_shape("inputs", inputs, (None, None, features))
+        inputs = ops.cast(inputs, self.compute_dtype)  # may be integers
         u, v, z = ops.split(
             self.input_dense(inputs), (self.units, 2 * self.units), axis=-1
         )  # (b, n, e), (b, n, e), (b, n, s)
@@ -189,6 +195,7 @@ class GatedAttentionUnit(BaseAttention):
     def _attend(
         self, q, k, v, masks, training=None, return_attention_scores=False
     ):
+        check_flag("return_attention_scores", return_attention_scores)
         q, u = q
         scores = attention_scores(q * self.key_dim**-0.5, k)  # (b, 1, n, m)
         mask = joined_mask(masks, *ops.shape(scores)[2:])

@@ -65,8 +65,7 @@ class LocalSelfAttention(BaseSelfAttention):
 
     def __init__(self, num_heads, head_dim, window, **kwargs):
         super().__init__(num_heads, head_dim, **kwargs)
-        check_window(window)
-        self.window = int(window)
+        self.window = check_window(window)
 
     def _sparse(self, q, k, v, **masks):
         return local_attention(q, k, v, self.window, **masks)

@@ -181,6 +181,7 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         return_attention_scores=False,
         **pairs,
     ):
+        check_flag("return_attention_scores", return_attention_scores)
         pairs = {name: x for name, x in pairs.items() if x is not None}
         q = self._scaled(q)
         if not (pairs or return_attention_scores):
@@ -220,6 +221,8 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         """Tells whether the backend's kernel computes the same."""
         return (
             self.normalization == "softmax"
+            # of which Keras makes float32 on JAX and PyTorch
+            and self.compute_dtype != "float64"
             and q.shape[-1] == v.shape[-1]
             and q.shape[1] != 1  # nothing to save
             and not (training and self.dropout)

@@ -39,6 +39,10 @@ class PrefixMask(keras.layers.Layer):
     def compute_mask(self, segment_ids, mask=None):
         return None  # a mask is no sequence
 
+    def compute_output_shape(self, input_shape):
+        b, n = input_shape
+        return b, n, n
+
     def compute_output_spec(self, segment_ids):
-        b, n = segment_ids.shape
-        return keras.KerasTensor((b, n, n), "bool")
+        shape = self.compute_output_shape(segment_ids.shape)
+        return keras.KerasTensor(shape, "bool")

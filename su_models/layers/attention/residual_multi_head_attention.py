@@ -7,6 +7,7 @@ from su_models.layers.attention.relative_multi_head_attention import (
     RelativeMultiHeadAttention,
 )
 from su_models.utils.checks import check_flag, check_shape
+from su_models.utils.several_shapes import SeveralShapes
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -104,6 +105,14 @@ class ResidualMultiHeadAttention(RelativeMultiHeadAttention):
         context, _ = self._weigh(scores, v, masks, training, **pairs)
         handed_on = scores if self.accumulate else own
         return self._merge(context), ops.cast(handed_on, self.compute_dtype)
+
+    def compute_output_shape(
+        self, query_shape, value_shape=None, key_shape=None
+    ):
+        batch, n = query_shape[:2]
+        m = (key_shape or value_shape or query_shape)[1]
+        outputs = super().compute_output_shape(query_shape)
+        return SeveralShapes([outputs, (batch, self.num_heads, n, m)])
 
     def get_config(self):
         return {**super().get_config(), "accumulate": self.accumulate}

@@ -73,10 +73,8 @@ class SparseSelfAttention(BaseSelfAttention):
 
     def __init__(self, num_heads, head_dim, rate, window, **kwargs):
         super().__init__(num_heads, head_dim, **kwargs)
-        check_rate(rate)
-        self.rate = int(rate)
-        check_window(window)
-        self.window = int(window)
+        self.rate = check_rate(rate)
+        self.window = check_window(window)
 
     def _sparse(self, q, k, v, **masks):
         return sparse_attention(q, k, v, self.rate, self.window, **masks)

@@ -5,7 +5,11 @@ import math
 import keras
 from keras import ops
 
-from su_models.backend.precision import fused_needs_wide_operands, sum_dtype
+from su_models.backend.precision import (
+    fused_needs_wide_operands,
+    sum_dtype,
+    unrounded,
+)
 from su_models.layers.attention.masks import AttentionMasks, joined_mask
 from su_models.layers.attention.scores import repeated_heads
 
@@ -42,7 +46,9 @@ def attention_weights(scores, mask=None, normalization="softmax"):
         weights = ops.square(ops.relu(scores)) / _count(scores, mask)
     else:
         if normalization == "softmax_plus":
-            n = ops.maximum(_count(scores, mask), float(_SHORTEST_LENGTH))
+            n = unrounded(
+                "maximum", _count(scores, mask), float(_SHORTEST_LENGTH)
+            )
             scores = scores * (ops.log(n) / math.log(_TUNED_LENGTH))
         if mask is not None:
             scores = ops.where(mask, scores, _MASKED)
@@ -97,4 +103,4 @@ def _count(scores, mask):
     if mask is None:
         return ops.cast(ops.shape(scores)[-1], scores.dtype)
     n = ops.sum(ops.cast(mask, scores.dtype), axis=-1, keepdims=True)
-    return ops.maximum(n, 1.0)
+    return unrounded("maximum", n, 1.0)

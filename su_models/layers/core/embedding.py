@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
-from su_models.backend.precision import accumulated_matmul
+from su_models.backend.precision import (
+    accumulated_matmul,
+    unrounded,
+)
 from su_models.backend.take_rows import take_rows
 from su_models.utils.checks import check_flag, check_shape, check_size
 
@@ -104,7 +107,7 @@ class Embedding(keras.layers.ReversibleEmbedding):
             ops.cast(x, dtype), ops.cast(kernel, dtype), dtype
         )
         cap = self.logit_soft_cap
-        return logits if cap is None else cap * ops.tanh(logits / cap)
+        return logits if cap is None else cap * unrounded("tanh", logits / cap)
 
     def compute_mask(self, inputs, previous_mask=None):
         if self._reverses:

@@ -2,7 +2,12 @@
 
 import keras
 
-from su_models.utils.checks import check_flag, check_size
+from su_models.utils.checks import (
+    check_activation,
+    check_flag,
+    check_initializer,
+    check_size,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -69,10 +74,14 @@ class FeedForward(keras.layers.Layer):
                     "`activation` must be an activation or a list of at least "
                     f"one. Received: activation={activation!r}"
                 )
-            self.activation = [keras.activations.get(a) for a in activation]
+            self.activation = [
+                check_activation("activation", a) for a in activation
+            ]
         else:
-            self.activation = keras.activations.get(activation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+            self.activation = check_activation("activation", activation)
+        self.kernel_initializer = check_initializer(
+            "kernel_initializer", kernel_initializer
+        )
         self.supports_masking = True
 
     def build(self, input_shape):

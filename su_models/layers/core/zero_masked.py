@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from su_models.utils.checks import check_shape
+from su_models.utils.checks import check_mask, check_shape
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -23,7 +23,7 @@ class ZeroMasked(keras.layers.Layer):
         A tensor like `inputs`.
 
     Raises:
-        ValueError: if the mask has another shape.
+        ValueError: if the mask has another shape or is of floats.
 
     Example:
 
@@ -42,6 +42,7 @@ class ZeroMasked(keras.layers.Layer):
     def call(self, inputs, mask=None):
         if mask is None:
             return inputs
+        mask = check_mask("mask", mask, "a step is real")
         check_shape("mask", mask, inputs.shape[:2])
         for _ in inputs.shape[2:]:
             mask = ops.expand_dims(mask, -1)  # (b, n, 1, ...)
@@ -49,3 +50,6 @@ class ZeroMasked(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def compute_output_spec(self, inputs, mask=None):
+        return keras.KerasTensor(inputs.shape, inputs.dtype)

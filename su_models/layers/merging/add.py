@@ -22,7 +22,8 @@ class Add(keras.layers.Add):
     The operator `+` on tensors drops the mask too.
 
     Call arguments:
-        inputs: a list of tensors, of the same shape or with axes of size 1.
+        inputs: a list of tensors, of the same shape or, after the batch, with
+            axes of size 1.
 
     Returns:
         The sum of the tensors.
@@ -50,6 +51,15 @@ class Add(keras.layers.Add):
                 f"Received: inputs of shape {input_shape}"
             )
         super().build(input_shape)
+
+    def call(self, inputs):
+        sizes = {x.shape[0] for x in inputs if len(x.shape)} - {None}
+        if len(sizes) > 1:  # Keras looks when the layer is built
+            raise ValueError(
+                "`inputs` must be of one batch size. Received: inputs of "
+                f"shapes {[tuple(x.shape) for x in inputs]}"
+            )
+        return super().call(inputs)
 
     def compute_mask(self, inputs, mask=None):
         masks = [m for m in mask or () if m is not None]

@@ -6,8 +6,11 @@ from keras import ops
 from su_models.backend.match_axes import match_axes
 from su_models.backend.precision import accumulated_mean, sum_dtype
 from su_models.utils.checks import (
+    check_activation,
     check_flag,
+    check_initializer,
     check_positive,
+    check_shape,
     check_size,
 )
 
@@ -105,8 +108,12 @@ class LayerNormalization(keras.layers.Layer):
                 "`hidden_units` needs conditional=True. Received: "
                 f"hidden_units={hidden_units}, conditional={conditional}"
             )
-        self.hidden_activation = keras.activations.get(hidden_activation)
-        self.hidden_initializer = keras.initializers.get(hidden_initializer)
+        self.hidden_activation = check_activation(
+            "hidden_activation", hidden_activation
+        )
+        self.hidden_initializer = check_initializer(
+            "hidden_initializer", hidden_initializer
+        )
         self.supports_masking = True
 
     def build(self, inputs_shape, condition_shape=None):
@@ -115,6 +122,7 @@ class LayerNormalization(keras.layers.Layer):
         self.beta = self._weight("beta", (d,), "zeros", self.offset)
         self.gamma = self._weight("gamma", (d,), "ones", self.scale)
         k = condition_shape[-1] if self.conditional else None
+        self._condition_features = k
         if self.hidden_units is not None:
             shape, k = (k, self.hidden_units), self.hidden_units
             initializer = self.hidden_initializer
@@ -133,6 +141,9 @@ class LayerNormalization(keras.layers.Layer):
         self._check_condition(condition)
         if self.conditional:
             self._check_shapes(inputs.shape, condition.shape)
+            features = self._condition_features
+            shape = (*condition.shape[:-1], features)
+            check_shape("condition", condition, shape)
             condition = match_axes("condition", condition, inputs)
         wide = sum_dtype(inputs.dtype)
         x = ops.cast(inputs, wide)

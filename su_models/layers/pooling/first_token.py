@@ -45,6 +45,10 @@ class FirstToken(keras.layers.Layer):
         self._check(input_shape)
         return (input_shape[0], *input_shape[2:])
 
+    def compute_output_spec(self, inputs):
+        shape = self.compute_output_shape(inputs.shape)
+        return keras.KerasTensor(shape, inputs.dtype)
+
     def _check(self, shape):
         if len(shape) < 2 or shape[1] == 0:
             raise ValueError(

@@ -1,6 +1,7 @@
 """Learned absolute positions, and how they reach further."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from su_models.backend.indices import check_indices, nan_outside
@@ -10,7 +11,11 @@ from su_models.layers.position.merge_positions import (
     check_merge_mode,
     merge_positions,
 )
-from su_models.utils.checks import check_size, is_real
+from su_models.utils.checks import (
+    check_initializer,
+    check_size,
+    is_real,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -72,7 +77,9 @@ class PositionEmbedding(keras.layers.Layer):
         super().__init__(**kwargs)
         self.input_dim = check_size("input_dim", input_dim)
         self.output_dim = check_size("output_dim", output_dim, optional=True)
-        off_or_default = hierarchical is None or isinstance(hierarchical, bool)
+        off_or_default = hierarchical is None or isinstance(
+            hierarchical, (bool, np.bool_)
+        )
         if not off_or_default and not (
             is_real(hierarchical)
             and 0 < hierarchical < 1
@@ -83,9 +90,9 @@ class PositionEmbedding(keras.layers.Layer):
                 f"other than 0.5. Received: hierarchical={hierarchical!r}"
             )
         self.merge_mode = check_merge_mode(merge_mode, output_dim, output_dim)
-        self.hierarchical = hierarchical
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer
+        self.hierarchical = _plain(hierarchical)
+        self.embeddings_initializer = check_initializer(
+            "embeddings_initializer", embeddings_initializer
         )
         self.supports_masking = True
 
@@ -108,6 +115,8 @@ class PositionEmbedding(keras.layers.Layer):
 
     def call(self, inputs, positions=None):
         self._check(inputs.shape)
+        dim = self.embeddings.shape[-1]
+        check_merge_mode(self.merge_mode, inputs.shape[-1], dim)
         n = inputs.shape[1]
         if positions is not None:
             positions = check_positions(positions, n, inputs.shape[0])
@@ -165,3 +174,11 @@ class PositionEmbedding(keras.layers.Layer):
                 self.embeddings_initializer
             ),
         }
+
+
+def _plain(hierarchical):
+    """Returns None, a bool or a float, which are JSON."""
+    if hierarchical is None:
+        return None
+    flag = isinstance(hierarchical, (bool, np.bool_))
+    return bool(hierarchical) if flag else float(hierarchical)

@@ -42,6 +42,10 @@ class PositionIds(keras.layers.Layer):
     def compute_mask(self, *args, **kwargs):
         return None  # positions are no sequence of features
 
+    def compute_output_shape(self, inputs_shape, positions_shape=None):
+        return positions_shape or tuple(inputs_shape[1:2])
+
     def compute_output_spec(self, inputs, positions=None):
-        shape = inputs.shape[1:2] if positions is None else positions.shape
+        given = None if positions is None else positions.shape
+        shape = self.compute_output_shape(inputs.shape, given)
         return keras.KerasTensor(shape, "int32")

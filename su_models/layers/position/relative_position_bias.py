@@ -11,7 +11,11 @@ from su_models.layers.position.relative_positions import (
     relative_positions,
     relative_shape,
 )
-from su_models.utils.checks import check_flag, check_size
+from su_models.utils.checks import (
+    check_flag,
+    check_initializer,
+    check_size,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -95,8 +99,8 @@ class RelativePositionBias(keras.layers.Layer):
                 f"{num_buckets // sides // 2}. "
                 f"Received: max_distance={max_distance}"
             )
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer
+        self.embeddings_initializer = check_initializer(
+            "embeddings_initializer", embeddings_initializer
         )
         self.supports_masking = True
 

@@ -4,13 +4,18 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
 from su_models.backend.take_rows import take_rows
 from su_models.layers.position.relative_positions import (
     relative_positions,
     relative_shape,
 )
 from su_models.layers.position.sinusoids import sinusoids
-from su_models.utils.checks import check_flag, check_size
+from su_models.utils.checks import (
+    check_flag,
+    check_initializer,
+    check_size,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -91,8 +96,8 @@ class RelativePositionEmbedding(keras.layers.Layer):
                 f"Received: output_dim={output_dim}"
             )
         self.sinusoidal = check_flag("sinusoidal", sinusoidal)
-        self.embeddings_initializer = keras.initializers.get(
-            embeddings_initializer
+        self.embeddings_initializer = check_initializer(
+            "embeddings_initializer", embeddings_initializer
         )
         self.supports_masking = True
 
@@ -113,7 +118,9 @@ class RelativePositionEmbedding(keras.layers.Layer):
         self.built = True
 
     def _sinusoids(self, shape, dtype=None):
-        rows = sinusoids(np.arange(shape[0]), shape[1])
+        dtype = dtype or self.variable_dtype
+        rows = np.arange(shape[0])
+        rows = sinusoids(rows, shape[1], dtype=sum_dtype(dtype))
         return ops.cast(rows, dtype)
 
     def call(self, query, value=None, positions=None, key_positions=None):

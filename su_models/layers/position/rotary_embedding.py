@@ -4,7 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import (
+    sum_dtype,
+    unrounded,
+)
 from su_models.layers.position.check_positions import check_positions
 from su_models.utils.checks import check_positive
 
@@ -57,6 +60,10 @@ class RotaryEmbedding(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
+        self._check(input_shape)
+        self.built = True
+
+    def _check(self, input_shape):
         if len(input_shape) < 3:
             raise ValueError(
                 "The inputs must be `(batch, length, ..., dim)`. "
@@ -67,16 +74,16 @@ class RotaryEmbedding(keras.layers.Layer):
                 "The last axis of the inputs must be known and even. "
                 f"Received: input_shape={input_shape}"
             )
-        self.built = True
 
     def call(self, inputs, positions=None):
+        self._check(tuple(inputs.shape))
         if positions is None:
             positions = ops.arange(ops.shape(inputs)[1])
         inputs = ops.cast(inputs, self.compute_dtype)  # may be integers
         angles = self._angles(positions, inputs)  # (1|b, n, 1..., d/2)
         # cast last: float16 holds no odd integer beyond 2048
-        cos = ops.cast(ops.cos(angles), inputs.dtype)
-        sin = ops.cast(ops.sin(angles), inputs.dtype)
+        cos = ops.cast(unrounded("cos", angles), inputs.dtype)
+        sin = ops.cast(unrounded("sin", angles), inputs.dtype)
         x, y = inputs[..., 0::2], inputs[..., 1::2]  # (b, n, ..., d/2)
         rotated = ops.stack([x * cos - y * sin, y * cos + x * sin], axis=-1)
         return ops.reshape(rotated, ops.shape(inputs))

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from su_models.backend.precision import unrounded
+
 
 def sinusoids(positions, dim, base=10000.0, dtype="float32"):
     """Returns `(..., dim)`: sin and cos in adjacent pairs.
@@ -19,5 +21,7 @@ def sinusoids(positions, dim, base=10000.0, dtype="float32"):
     theta = base ** (-np.arange(0, dim, 2) / dim)  # (dim/2,)
     angles = ops.expand_dims(ops.cast(positions, dtype), -1)
     angles = angles * ops.cast(theta, dtype)
-    pairs = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)
+    pairs = ops.stack(
+        [unrounded("sin", angles), unrounded("cos", angles)], axis=-1
+    )
     return ops.reshape(pairs, (*ops.shape(angles)[:-1], dim))

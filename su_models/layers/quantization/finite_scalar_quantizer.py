@@ -8,7 +8,7 @@ from keras import ops
 
 from su_models.backend.indices import check_indices, nan_outside
 from su_models.backend.precision import sum_dtype
-from su_models.utils.checks import check_integers
+from su_models.utils.checks import check_integers, check_shape
 from su_models.utils.several_shapes import SeveralShapes
 
 
@@ -80,6 +80,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
+        check_shape("inputs", inputs, (*inputs.shape[:-1], len(self.levels)))
         wide = sum_dtype(self.compute_dtype)
         steps = ops.convert_to_tensor(np.array(self.levels) - 1, wide)
         y = ops.sigmoid(ops.cast(inputs, wide)) * steps  # (b, ..., d)

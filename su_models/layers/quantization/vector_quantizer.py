@@ -5,9 +5,13 @@ import numpy as np
 from keras import ops
 
 from su_models.backend.match_axes import match_axes
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import (
+    sum_dtype,
+    unrounded,
+)
 from su_models.backend.take_rows import take_rows
 from su_models.utils.checks import (
+    check_initializer,
     check_mask,
     check_not_negative,
     check_number,
@@ -108,7 +112,9 @@ class VectorQuantizer(keras.layers.Layer):
             "restart_threshold", restart_threshold, least=0, most=1
         )
         self.usage_decay = check_share("usage_decay", usage_decay)
-        self.codebook_initializer = keras.initializers.get(codebook_initializer)
+        self.codebook_initializer = check_initializer(
+            "codebook_initializer", codebook_initializer
+        )
         self.seed = check_seed(seed)
         self.generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
@@ -186,7 +192,7 @@ class VectorQuantizer(keras.layers.Layer):
         set: `su_models.ops.codebook_perplexity`.
         """
         start = self.usage_of_start / self.codebook_size
-        share = ops.maximum(self.usage - start, 0.0) + 1e-12
+        share = unrounded("maximum", self.usage - start, 0.0) + 1e-12
         share = share / ops.sum(share)
         return ops.exp(-ops.sum(share * ops.log(share)))
 
@@ -225,7 +231,9 @@ class VectorQuantizer(keras.layers.Layer):
         count = ops.segment_sum(keep, indices, self.codebook_size)  # (K,)
         total = ops.sum(count)
         old, decay = ops.convert_to_tensor(self.usage), self.usage_decay
-        new = decay * old + (1 - decay) * count / ops.maximum(total, 1.0)
+        new = decay * old + (1 - decay) * count / unrounded(
+            "maximum", total, 1.0
+        )
         dead = rows = None
         if self.restart_threshold:
             floor = self.restart_threshold / self.codebook_size
@@ -330,4 +338,4 @@ def _keep(mask, indices, dtype):
 def _mean_square(difference, keep):
     """Mean square, over features and over the vectors that count."""
     each = ops.mean(ops.square(difference), axis=-1)
-    return ops.sum(each * keep) / ops.maximum(ops.sum(keep), 1.0)
+    return ops.sum(each * keep) / unrounded("maximum", ops.sum(keep), 1.0)

@@ -12,8 +12,10 @@ from su_models.layers.recurrent.on_lstm_steps import (
     on_lstm,
 )
 from su_models.utils.checks import (
+    check_activation,
     check_choice,
     check_flag,
+    check_initializer,
     check_mask,
     check_seed,
     check_shape,
@@ -123,14 +125,20 @@ class ONLSTMCell(keras.layers.Layer):
         self.master_input = check_choice(
             "master_input", master_input, ("su", "paper")
         )
-        self.activation = keras.activations.get(activation)
-        self.recurrent_activation = keras.activations.get(recurrent_activation)
-        self.use_bias = check_flag("use_bias", use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.recurrent_initializer = keras.initializers.get(
-            recurrent_initializer
+        self.activation = check_activation("activation", activation)
+        self.recurrent_activation = check_activation(
+            "recurrent_activation", recurrent_activation
         )
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.use_bias = check_flag("use_bias", use_bias)
+        self.kernel_initializer = check_initializer(
+            "kernel_initializer", kernel_initializer
+        )
+        self.recurrent_initializer = check_initializer(
+            "recurrent_initializer", recurrent_initializer
+        )
+        self.bias_initializer = check_initializer(
+            "bias_initializer", bias_initializer
+        )
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.recurrent_regularizer = keras.regularizers.get(
             recurrent_regularizer
@@ -169,6 +177,8 @@ class ONLSTMCell(keras.layers.Layer):
 
     def call(self, inputs, states):
         _check_states(states, inputs, self.units)
+        check_shape("inputs", inputs, (None, self.kernel.shape[0]))
+        inputs = ops.cast(inputs, self.compute_dtype)  # may be integers
         z = self.project(inputs, self.kernel)
         return self.step(z, states, self.recurrent_kernel)
 
@@ -426,6 +436,8 @@ class ONLSTM(keras.layers.RNN):
         return [*super().variables, *(self.states or ())]
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
+        features = self.cell.kernel.shape[0]
+        check_shape("sequences", sequences, (None, None, features))
         if initial_state is not None:
             _check_states(initial_state, sequences, self.cell.units)
             initial_state = [
@@ -438,7 +450,7 @@ class ONLSTM(keras.layers.RNN):
             mask = check_mask("mask", mask, "a step is real")
             mask = match_axes("mask", mask, sequences, 2)
         results = super().call(
-            sequences,
+            ops.cast(sequences, self.compute_dtype),  # may be integers
             initial_state=initial_state,
             mask=mask,
             training=training,

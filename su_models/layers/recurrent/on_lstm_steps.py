@@ -7,6 +7,7 @@ from su_models.backend.precision import (
     accumulated_matmul,
     accumulated_sum,
     sum_dtype,
+    unrounded,
 )
 from su_models.backend.time_loop import time_loop
 
@@ -90,7 +91,7 @@ def master_gates(p, units, master_input, dtype):
     Returns:
         Two tensors `(batch, units)`.
     """
-    sums = ops.cumsum(p, axis=-1)
+    sums = unrounded("cumsum", p, -1)
     master_f, master_i = sums[:, 0], 1.0 - sums[:, 1]
     if master_input == "su":
         master_i = master_i + p[:, 1]
@@ -204,7 +205,7 @@ class _Steps:
         shape = -1, 2, self.levels, self.units // self.levels
         d = ops.sum(ops.reshape(ops.stack(d_gates, axis=1), shape), axis=-1)
         # p of a level is part of the sums at it and above
-        d_p = ops.flip(ops.cumsum(ops.flip(d, axis=-1), axis=-1), axis=-1)
+        d_p = ops.flip(unrounded("cumsum", ops.flip(d, axis=-1), -1), axis=-1)
         d_p_f, d_p_i = d_p[:, 0], -d_p[:, 1]
         if self.master_input == "su":
             d_p_i = d_p_i + d[:, 1]
@@ -223,7 +224,7 @@ class _Steps:
 
 def _tanh(x):
     """Returns tanh in the dtype of x; Keras on JAX makes float32 of float64."""
-    return ops.cast(ops.tanh(x), x.dtype)
+    return ops.cast(unrounded("tanh", x), x.dtype)
 
 
 def _gates(a):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.match_axes import match_axes, match_shape
 from su_models.backend.precision import accumulated_mean, sum_dtype
 from su_models.ops.normal_kl import normal_kl
 from su_models.utils.checks import check_positive
@@ -71,6 +72,9 @@ class VAELoss(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs, reconstruction, mean, log_variance):
+        reconstruction = match_shape("reconstruction", reconstruction, inputs)
+        log_variance = match_shape("log_variance", log_variance, mean)
+        mean = match_axes("mean", mean, inputs)
         wide = sum_dtype(self.compute_dtype)
         inputs, reconstruction, mean, log_variance = (
             ops.cast(x, wide)
@@ -81,6 +85,11 @@ class VAELoss(keras.layers.Layer):
         loss = error + _sum(normal_kl(mean, log_variance))
         self.add_loss(accumulated_mean(loss))
         return loss
+
+    def compute_output_shape(
+        self, inputs_shape, reconstruction_shape, mean_shape, log_variance_shape
+    ):
+        return tuple(inputs_shape[:1])
 
     def compute_output_spec(self, inputs, reconstruction, mean, log_variance):
         return keras.KerasTensor(

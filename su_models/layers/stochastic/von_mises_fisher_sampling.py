@@ -3,13 +3,16 @@
 import keras
 from keras import ops
 
-from su_models.backend.precision import sum_dtype
+from su_models.backend.precision import (
+    sum_dtype,
+    unrounded,
+)
 from su_models.ops.von_mises_fisher import (
     INTERVALS,
     REACH,
     von_mises_fisher_angles,
 )
-from su_models.utils.checks import check_not_negative, check_seed
+from su_models.utils.checks import check_not_negative, check_seed, check_shape
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -79,10 +82,13 @@ class VonMisesFisherSampling(keras.layers.Layer):
                 "The mean direction must be (batch, ..., d) with a known "
                 f"d >= 2. Received: input_shape={input_shape}"
             )
+        self._dim = d
         self._angles = von_mises_fisher_angles(d, self.kappa)
         self.built = True
 
     def call(self, mean_direction):
+        shape = (*mean_direction.shape[:-1], self._dim)
+        check_shape("mean_direction", mean_direction, shape)
         wide = sum_dtype(self.compute_dtype)
         mu = _direction(ops.cast(mean_direction, wide))
         phi = self._angle(ops.shape(mu)[:-1], wide)[..., None]  # (b, ..., 1)
@@ -92,7 +98,7 @@ class VonMisesFisherSampling(keras.layers.Layer):
         nu = _unit(_across(ops.cast(noise, wide), mu))
         # once more: what rounding left along μ may be large in dimension 2
         nu = _unit(_across(nu, mu))
-        z = ops.cos(phi) * mu + ops.sin(phi) * nu
+        z = unrounded("cos", phi) * mu + unrounded("sin", phi) * nu
         return ops.cast(z, self.compute_dtype)
 
     def _angle(self, shape, dtype):

@@ -8,6 +8,7 @@ from keras import ops, tree
 
 from su_models.backend.indices import check_indices
 from su_models.backend.precision import sum_dtype
+from su_models.backend.shares import check_shares
 from su_models.backend.time_loop import has_time_loop, time_loop
 from su_models.utils.checks import check_mask, check_positive, check_shape
 
@@ -66,6 +67,9 @@ class SequenceTagger(keras.layers.Layer):
         )
 
     def call(self, inputs, mask=None):
+        check_shape("inputs", inputs, (None, None, self.num_labels))
+        if not keras.backend.is_float_dtype(inputs.dtype):
+            inputs = ops.cast(inputs, self.compute_dtype)  # for -inf
         if mask is None:
             return inputs
         mask = check_mask("mask", mask)
@@ -124,7 +128,8 @@ class SequenceTagger(keras.layers.Layer):
         y_true = ops.convert_to_tensor(y_true)
         check_shape("y_true", y_true, (*real.shape, self.num_labels))
         keep = ops.expand_dims(real, -1)
-        return ops.where(keep, ops.cast(y_true, dtype), 0.0)
+        rows = ops.where(keep, ops.cast(y_true, dtype), 0.0)
+        return check_shares("y_true", rows, nan=True)
 
     def get_config(self):
         return {

@@ -7,6 +7,7 @@ from su_models.backend.precision import accumulated_einsum
 from su_models.layers.position.rotary_embedding import RotaryEmbedding
 from su_models.utils.checks import (
     check_flag,
+    check_initializer,
     check_mask,
     check_positive,
     check_shape,
@@ -122,7 +123,9 @@ class GlobalPointer(keras.layers.Layer):
             self.rotary = RotaryEmbedding(
                 self.rotary_base, dtype=self.dtype_policy, name="rotary"
             )
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = check_initializer(
+            "kernel_initializer", kernel_initializer
+        )
         self.supports_masking = True
 
     def build(self, input_shape):

@@ -148,9 +148,9 @@ class Transformer:
             if several
             else activation(hidden_act)
         )
-        self.dropout_rate = check_share("dropout_rate", dropout_rate or 0)
-        self.attention_dropout_rate = check_share(
-            "attention_dropout_rate", attention_dropout_rate or 0
+        self.dropout_rate = _rate("dropout_rate", dropout_rate)
+        self.attention_dropout_rate = _rate(
+            "attention_dropout_rate", attention_dropout_rate
         )
         self.embedding_size = (
             check_size("embedding_size", embedding_size, optional=True)
@@ -442,3 +442,8 @@ def _listed(x):
 
 def _simplified(x):
     return x[0] if len(x) == 1 else x
+
+
+def _rate(name, rate):
+    """Returns a rate of dropout; None, of some configurations, is 0."""
+    return check_share(name, 0 if rate is None else rate)
