@@ -70,7 +70,7 @@ def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
     if n and m:
         if rule != "deepnet":
             raise ValueError(
-                "`rule` must be 'deepnet' for an encoder with a decoder. "
+                "With an encoder and a decoder, the only rule is 'deepnet'. "
                 f"Received: rule={rule!r}"
             )
         size = (n**4 * m) ** (1 / 16)

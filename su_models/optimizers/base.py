@@ -65,7 +65,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
                 "`optimizer` must not be a `LossScaleOptimizer`, since its "
-                "wrappers would count skipped steps. Make it the outermost: "
+                "wrappers would count skipped steps: put it outside, "
                 f"LossScaleOptimizer({type(self).__name__}(...)). "
                 f"Received: optimizer={optimizer!r}"
             )

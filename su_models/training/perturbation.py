@@ -56,7 +56,7 @@ def check_unused(name, value, perturb, wanted):
     if value is not None:
         those = " or ".join(f'"{word}"' for word in wanted)
         raise ValueError(
-            f"`{name}` must only be given with perturb={those}. "
+            f"`{name}` is for perturb={those}. "
             f"Received: {name}={value!r}, perturb={perturb!r}"
         )
 
@@ -315,7 +315,7 @@ def _chosen(embedding, candidates):
 def _advice(names, candidates):
     """Returns a sentence with an alternative, and a space."""
     inside = [
-        f"{', '.join(map(repr, inner))} inside {outer!r}"
+        f"{', '.join(map(repr, inner))} inside of {outer!r}"
         for outer, inner in candidates.items()
         if inner is not None and (not names or {*names} & {*inner})
     ]

@@ -337,7 +337,7 @@ def _check_real(from_logits, binary):
     ):
         if value is not unset:
             raise ValueError(
-                f'`{name}` must only be given with divergence="kl". '
+                f'`{name}` is for divergence="kl". '
                 f'Received: {name}={value!r}, divergence="mse"'
             )
 
