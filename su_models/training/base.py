@@ -339,6 +339,6 @@ def _check_model(model):
     for name in (*own, "compute_loss", "compute_metrics"):
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise ValueError(
-                f"`model` must not define `{name}`, since a wrapper would not "
-                f"use it. Received: model={model!r}"
+                f"`model` must not have a `{name}` of its own, which a "
+                f"wrapper would not use. Received: model={model!r}"
             )

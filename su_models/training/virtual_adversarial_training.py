@@ -172,7 +172,7 @@ class VirtualAdversarialTraining(TrainingWrapper):
                 self.from_logits
             ):
                 raise ValueError(
-                    "`from_logits` of the wrapper and the loss must be equal. "
+                    "The wrapper and the loss must agree on `from_logits`. "
                     f"Received: from_logits={self.from_logits}, and "
                     f"a loss with from_logits={loss.from_logits}"
                 )
