@@ -172,7 +172,7 @@ class Task:
     def sample(self, model, number, seed=0, progress=False):
         """Returns `number` samples, an array or a list of strings."""
         raise NotImplementedError(
-            f"The task {self.task_name} cannot draw samples."
+            f"The task {self.task_name} draws no samples."
         )
 
     def endpoints(self, model):
