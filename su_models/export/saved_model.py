@@ -9,7 +9,7 @@ from su_models.utils.files import replacing_folder
 # for each TensorFlow, the newest JAX whose StableHLO it was seen to read
 READABLE = {(2, 21): (0, 10)}
 
-# attributes that the loaded artifact has beside its endpoints
+# attributes of the loaded artifact in addition to its endpoints
 _TAKEN = {
     "serve",
     "serving_default",

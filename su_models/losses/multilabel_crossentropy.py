@@ -88,5 +88,5 @@ def _one_plus(weights, scores):
     some = weights > 0
     log_weights = ops.log(ops.where(some, weights, 1.0))
     terms = ops.where(some, scores + log_weights, _NONE)
-    one = ops.zeros_like(scores[..., :1])
+    one = ops.zeros_like(scores[..., :1])  # (..., 1)
     return ops.logsumexp(ops.concatenate([terms, one], axis=-1), axis=-1)

@@ -94,7 +94,7 @@ class SmoothF1(Loss):
             weight = weight * w
         last = len(p.shape) - 1
         axes = tuple(range(last if self.average == "macro" else last + 1))
-        both = ops.sum(weight * y_true * p, axis=axes)
+        both = ops.sum(weight * y_true * p, axis=axes)  # (classes,) or ()
         total = ops.sum(weight * (y_true + p), axis=axes)
         # clip, since `maximum` on PyTorch casts float64 to float32
         total = ops.clip(total, keras.backend.epsilon(), float("inf"))

@@ -138,7 +138,7 @@ class TaiLrCrossentropy(LabelLoss):
 
     def of_labels(self, labels, y_pred):
         log_ps = class_log_probabilities(y_pred, self.from_logits)
-        log_p = take_class(log_ps, labels)
+        log_p = take_class(log_ps, labels)  # (...)
         gamma = ops.cast(ops.convert_to_tensor(self._gamma), log_p.dtype)
         if self.min_weight is None:
             loss = _closed_form(log_p, gamma)

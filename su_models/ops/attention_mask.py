@@ -16,7 +16,7 @@ def causal_mask(num_queries, num_keys, offset=0):
         offset: position of the first query; a scalar, or integers `(batch,)`
             for a mask `(batch, n, m)`.
     """
-    i = ops.reshape(ops.convert_to_tensor(offset), (-1, 1, 1))
+    i = ops.reshape(ops.convert_to_tensor(offset), (-1, 1, 1))  # (1|b, 1, 1)
     i = ops.cast(i, "int32") + ops.reshape(ops.arange(num_queries), (1, -1, 1))
     return ops.reshape(ops.arange(num_keys), (1, 1, -1)) <= i
 

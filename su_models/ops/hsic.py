@@ -132,7 +132,7 @@ def _samples(x, y, least):
     rows = []
     for z in (x, y):
         z = ops.cast(z, dtype)
-        z = ops.reshape(z, (ops.shape(z)[0], -1))
+        z = ops.reshape(z, (ops.shape(z)[0], -1))  # (n, d)
         rows.append(z - ops.stop_gradient(ops.mean(z, axis=0)))
     return rows
 
@@ -180,7 +180,7 @@ def _blocks(x):
 def _squares(x, start, end):
     """Returns squared distances of a block of rows to all rows, `(m, n)`."""
     rows = x[start:end]
-    norms = ops.sum(ops.square(x), axis=-1)
+    norms = ops.sum(ops.square(x), axis=-1)  # (n,)
     d = norms[start:end, None] + norms - 2 * ops.matmul(rows, ops.transpose(x))
     return ops.where(_diagonal(x, start, end), 0.0, ops.maximum(d, 0.0))
 
@@ -228,7 +228,7 @@ def _centred_product(x, y, by_rows, by_all, diagonal):
 
 def _whitened(x, epsilon):
     k = _kernel(x, 0, None, True)
-    r = ops.mean(k, axis=1)
+    r = ops.mean(k, axis=1)  # (n,)
     k = k - r[:, None] - r + ops.mean(r)
     n = ops.shape(k)[0]
     ridge = epsilon * ops.cast(n, k.dtype) * ops.eye(n, dtype=k.dtype)

@@ -37,8 +37,8 @@ def update_cache(cache, new, index):
     if len(index.shape) == 0:
         return ops.slice_update(cache, (0, 0, index, 0), new)
     b, h, n = ops.shape(new)[:3]
-    row = ops.reshape(ops.arange(b), (-1, 1, 1))
-    head = ops.reshape(ops.arange(h), (1, -1, 1))
+    row = ops.reshape(ops.arange(b), (-1, 1, 1))  # (b, 1, 1)
+    head = ops.reshape(ops.arange(h), (1, -1, 1))  # (1, h, 1)
     slot = ops.reshape(index, (-1, 1, 1)) + ops.arange(n)  # (b, 1, n)
     zero = ops.zeros_like(row + head + slot)
     # (b, h, n, 3)

@@ -229,7 +229,7 @@ def _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=-1):
     if causal:
         keep = keep & (j <= i)
     real = dealt(_real(length) if key_mask is None else key_mask)
-    real = ops.expand_dims(ops.transpose(real, (0, 2, 1)), 2)
+    real = ops.expand_dims(ops.transpose(real, (0, 2, 1)), 2)  # (b, c, 1, k)
     if pair_mask is not None:
         shift = ops.arange(rate, dtype="int32")[:, None, None]
         pairs = _pairs(pair_mask, i * rate + shift, j * rate + shift)
@@ -277,8 +277,8 @@ def _parts(layout, q, k, v, keep, real, drop):
     scores = ops.where(keep, scores, _FAR)
     m = ops.max(ops.stop_gradient(scores), axis=-1, keepdims=True)
     m = ops.maximum(m, _LEAST)
-    e = ops.exp(scores - m)
-    z = ops.sum(e, axis=-1, keepdims=True)
+    e = ops.exp(scores - m)  # (b, c, h, q, k)
+    z = ops.sum(e, axis=-1, keepdims=True)  # (b, c, h, q, 1)
     m, sums = (ops.einsum(f"bchqd->{queries}", x) for x in (m, z))
     half = keras.backend.standardize_dtype(v.dtype) == "float16"
     if half:  # float16 ends at 65504, and products may sum in float16

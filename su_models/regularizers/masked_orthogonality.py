@@ -55,7 +55,7 @@ class MaskedOrthogonality(keras.regularizers.Regularizer):
             )
         x = ops.cast(x, sum_dtype(x.dtype))
         k = x.shape[-1]
-        w = ops.reshape(x, (-1, k))
+        w = ops.reshape(x, (-1, k))  # (inputs, k)
         products = ops.matmul(ops.transpose(w), w)  # (k, k)
         products = products * (1.0 - ops.eye(k, dtype=w.dtype))
         return self.factor * ops.sum(ops.square(products))

@@ -84,10 +84,10 @@ class SelfOrthogonality(keras.regularizers.Regularizer):
         x = ops.cast(x, sum_dtype(x.dtype))
         batch = ops.cast(ops.shape(x)[0], x.dtype)
         k = x.shape[-1]
-        y = ops.tanh(self.gamma * ops.reshape(x, (-1, k)))
-        length = ops.sum(ops.square(y), axis=0)
+        y = ops.tanh(self.gamma * ops.reshape(x, (-1, k)))  # (b, k)
+        length = ops.sum(ops.square(y), axis=0)  # (k,)
         y = y * ops.rsqrt(ops.maximum(length, keras.backend.epsilon()))
-        theta = ops.matmul(ops.transpose(y), y)
+        theta = ops.matmul(ops.transpose(y), y)  # (k, k)
         theta = theta * (1.0 - ops.eye(k, dtype=y.dtype))
         count = max(1, k * (k - 1)) if self.average else 1
         total = ops.sum(theta) / count

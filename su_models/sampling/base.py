@@ -233,7 +233,7 @@ class DiffusionSampler(Sampler):
     Call arguments:
         denoiser: a callable `(x, t)` → predicted noise of the shape of `x`,
             where `t` is int32 `(batch,)` in 1, ..., T; or a `keras.Model`
-            with the inputs `[x, t]`, or with the input `x` alone.
+            with the inputs `[x, t]`, or with only the input `x`.
         noise: x_T, floats `(batch, ...)`, standard normal.
         seed: optional int from 0 to 2³¹ - 1 for the fresh noise. None draws
             a seed. Samplers without fresh noise ignore it.

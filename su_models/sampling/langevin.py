@@ -37,7 +37,7 @@ class Langevin(GradientFlow, Sampler):
         score: a callable `(x, t)` → ∇log p(x) of the shape of `x`, where `t`
             is int32 `(batch,)`, the number of remaining steps, from
             `num_steps` to 1; or a `keras.Model` with the inputs `[x, t]`, or
-            with the input `x` alone.
+            with only the input `x`.
         noise: initial particles, floats `(batch, ...)`, from any
             distribution.
         seed: optional int from 0 to 2³¹ - 1. None draws a seed.

@@ -74,7 +74,7 @@ class Network:
 
     Args:
         fn: a callable `(x, t)`, or a `keras.Model` with the inputs `[x, t]`
-            or the input `x` alone.
+            or only the input `x`.
     """
 
     def __init__(self, fn):

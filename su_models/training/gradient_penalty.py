@@ -45,7 +45,7 @@ class GradientPenalty(TrainingWrapper):
             including tables of positions; with "outputs" each
             `keras.layers.Embedding` of the graph.
         epsilon: float >= 0, ε.
-        perturb: what the gradient is taken with respect to. "outputs": the
+        perturb: the tensors of the gradient. "outputs": the
             outputs of embedding layers; this needs a functional model, and
             `embedding` may also name a layer that contains embeddings.
             "weights": the tables. "inputs": the floating-point inputs, such

@@ -30,7 +30,7 @@ class BaseAttention(keras.layers.Layer):
 
     * `_project(query, positions)` returns q, k and v of one sequence, q and
       k rotated: `(batch, n, heads, dim)`;
-    * `_queries(query, positions)` returns q alone, for cross-attention;
+    * `_queries(query, positions)` returns only q, for cross-attention;
     * `_cache_sizes()` returns the number of heads in a cache, and the sizes
       of a key and of a value;
     * `_attend(q, k, v, masks, training, **options)` returns the result of

@@ -205,7 +205,7 @@ class GatedAttentionUnit(BaseAttention):
 
     def _queries(self, inputs, positions):
         raise ValueError(
-            "`index` must be given: the unit attends to its own inputs alone. "
+            "`index` must be given: the unit attends only to its own inputs. "
             "Received: index=None"
         )
 

@@ -27,7 +27,7 @@ def attention_scores(q, k, bias=None):
     n, m = ops.shape(q)[1], ops.shape(k)[1]
     h, groups = q.shape[2], k.shape[2]
     if h == groups:
-        scores = accumulated_einsum("bnhd,bmhd->bhnm", q, k)
+        scores = accumulated_einsum("bnhd,bmhd->bhnm", q, k)  # (b, h, n, m)
     else:
         scores = accumulated_einsum("bngrd,bmgd->bgrnm", _grouped(q, groups), k)
         scores = ops.reshape(scores, (ops.shape(q)[0], h, n, m))
@@ -51,7 +51,7 @@ def attention_context(weights, v):
     b, _, n, m = ops.shape(weights)
     weights = ops.reshape(weights, (b, groups, h // groups, n, m))
     context = accumulated_einsum("bgrnm,bmgd->bngrd", weights, v)
-    return ops.reshape(context, (b, n, h, v.shape[-1]))
+    return ops.reshape(context, (b, n, h, v.shape[-1]))  # (b, n, h, d)
 
 
 def relative_scores(q, relative_embeddings, m):

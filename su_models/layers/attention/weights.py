@@ -46,7 +46,7 @@ def attention_weights(scores, mask=None, normalization="softmax"):
             scores = scores * (ops.log(n) / math.log(_TUNED_LENGTH))
         if mask is not None:
             scores = ops.where(mask, scores, _MASKED)
-        weights = ops.softmax(scores, axis=-1)
+        weights = ops.softmax(scores, axis=-1)  # (..., n, m)
     return weights if mask is None else ops.where(mask, weights, 0.0)
 
 

@@ -89,13 +89,13 @@ class Embedding(keras.layers.ReversibleEmbedding):
     def call(self, inputs, reverse=False):
         if reverse:
             return self._logits(inputs)
-        rows = take_rows(self.embeddings, inputs, "inputs")
+        rows = take_rows(self.embeddings, inputs, "inputs")  # (b, n, dim)
         return ops.cast(rows, self.compute_dtype)
 
     def _logits(self, x):
         """Returns x Eᵀ, or x times the reverse kernel, `(..., input_dim)`."""
         if self.tie_weights:
-            kernel = ops.transpose(self.embeddings)
+            kernel = ops.transpose(self.embeddings)  # (dim, ids)
         else:
             kernel = self.reverse_embeddings
         check_shape("inputs", x, (*x.shape[:-1], kernel.shape[0]))

@@ -120,7 +120,7 @@ class RelativePositionBias(keras.layers.Layer):
             query, value, positions, key_positions
         )  # (1|b, n, m)
         top = self.max_distance
-        index = ops.clip(distance, -top, top) + top
+        index = ops.clip(distance, -top, top) + top  # (1|b, n, m)
         buckets = ops.take(ops.convert_to_tensor(self._buckets()), index)
         bias = take_rows(
             self.embeddings, buckets, check=False

@@ -90,7 +90,7 @@ class RotaryEmbedding(keras.layers.Layer):
         angles = ops.expand_dims(ops.cast(positions, dtype), -1)
         angles = angles * ops.cast(theta, dtype)  # ([b,] n, d/2)
         if len(positions.shape) == 1:
-            angles = ops.expand_dims(angles, 0)
+            angles = ops.expand_dims(angles, 0)  # (1, n, d/2)
         for _ in inputs.shape[2:-1]:
             angles = ops.expand_dims(angles, 2)
         return angles

@@ -20,4 +20,4 @@ def sinusoids(positions, dim, base=10000.0, dtype="float32"):
     angles = ops.expand_dims(ops.cast(positions, dtype), -1)
     angles = angles * ops.cast(theta, dtype)  # (..., dim/2)
     pairs = ops.stack([ops.sin(angles), ops.cos(angles)], axis=-1)
-    return ops.reshape(pairs, (*ops.shape(angles)[:-1], dim))
+    return ops.reshape(pairs, (*ops.shape(angles)[:-1], dim))  # (..., dim)

@@ -198,12 +198,12 @@ class VectorQuantizer(keras.layers.Layer):
         codebook = self.codebook
         z = ops.cast(inputs, codebook.dtype)
         flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (n, d)
-        finite = ops.all(ops.isfinite(flat), axis=-1)
+        finite = ops.all(ops.isfinite(flat), axis=-1)  # (n,)
         flat = ops.where(finite[:, None], flat, 0.0)
-        nearest = _nearest(flat, ops.stop_gradient(codebook))
+        nearest = _nearest(flat, ops.stop_gradient(codebook))  # (n,)
         indices = ops.reshape(nearest, ops.shape(z)[:-1])  # (b, ...)
-        code = take_rows(codebook, indices, check=False)
-        keep = _keep(mask, indices, z.dtype)
+        code = take_rows(codebook, indices, check=False)  # (b, ..., d)
+        keep = _keep(mask, indices, z.dtype)  # (b, ...)
         for weight, a, b in self._terms(z, code):
             self.add_loss(weight * _mean_square(a - b, keep))
         if training and self.trainable and 0 not in z.shape:
@@ -262,7 +262,7 @@ class VectorQuantizer(keras.layers.Layer):
         place = ops.cast(ops.maximum(place, 0.0), "int32")
         if kept_first is not None:
             place = ops.take(kept_first, place, axis=0)
-        return ops.take(z, place, axis=0)
+        return ops.take(z, place, axis=0)  # (K, d)
 
     def compute_output_shape(self, input_shape):
         return SeveralShapes([input_shape, input_shape[:-1]])
@@ -333,5 +333,5 @@ def _keep(mask, indices, dtype):
 
 def _mean_square(difference, keep):
     """Returns the mean square over features and unmasked vectors."""
-    each = ops.mean(ops.square(difference), axis=-1)
+    each = ops.mean(ops.square(difference), axis=-1)  # (b, ...)
     return ops.sum(each * keep) / ops.maximum(ops.sum(keep), 1.0)

@@ -606,12 +606,12 @@ def _swap(x):
 
 def _shift(outputs, first, mask):
     """Returns the previous output of each step; `first` for the first."""
-    first = ops.expand_dims(first, 1)
-    before = ops.concatenate([first, outputs[:, :-1]], axis=1)
+    first = ops.expand_dims(first, 1)  # (b, 1, units)
+    before = ops.concatenate([first, outputs[:, :-1]], axis=1)  # (b, n, units)
     if mask is None:
         return before
     # the loop's outputs before the first real step differ among backends
-    real = ops.cast(mask, "int32")
+    real = ops.cast(mask, "int32")  # (b, n)
     begun = ops.cumsum(real, axis=1) - real > 0
     return ops.where(ops.expand_dims(begun, -1), before, first)
 
@@ -619,7 +619,7 @@ def _shift(outputs, first, mask):
 def _distances(logits, mask):
     """Returns 1 - mean(f̃) as Σ_k (k - 1) p_f(k) / n, by Eq. (14)."""
     n = logits.shape[-1]
-    p = level_softmax(ops.cast(logits, "float32"))
+    p = level_softmax(ops.cast(logits, "float32"))  # (b, n, levels)
     distances = ops.sum(p * ops.arange(n, dtype="float32"), axis=-1) / n
     return distances if mask is None else ops.where(mask, distances, 0.0)
 

@@ -92,7 +92,7 @@ def master_gates(p, units, master_input, dtype):
     Returns:
         Two tensors `(batch, units)`.
     """
-    sums = ops.cumsum(p, axis=-1)
+    sums = ops.cumsum(p, axis=-1)  # (b, 2, levels)
     master_f, master_i = sums[:, 0], 1.0 - sums[:, 1]
     if master_input == "su":
         master_i = master_i + p[:, 1]
@@ -122,7 +122,7 @@ class _Steps:
         def step(states, inputs):
             (h, c), (x, *real) = states, inputs
             z = _product(ops.concatenate([x, h], axis=-1), weights) + bias
-            a = _tanh(z[:, : 4 * self.units] * scale)
+            a = _tanh(z[:, : 4 * self.units] * scale)  # (b, 4 units)
             z = ops.cast(z[:, 4 * self.units :], sum_dtype(z.dtype))
             p = level_softmax(ops.stack(ops.split(z, 2, axis=-1), axis=1))
             i, f, c_hat, o = _gates(a)
@@ -210,7 +210,7 @@ class _Steps:
         d_p_f, d_p_i = d_p[:, 0], -d_p[:, 1]
         if self.master_input == "su":
             d_p_i = d_p_i + d[:, 1]
-        return ops.stack([d_p_f, d_p_i], axis=1)
+        return ops.stack([d_p_f, d_p_i], axis=1)  # (b, 2, levels)
 
     def _shares(self, i, f, p):
         """Returns the factors of c and ĉ in Eq. (10), and f̃, ĩ."""
@@ -230,7 +230,7 @@ def _tanh(x):
 
 def _gates(a):
     """Returns i, f, ĉ and o, given their tanh."""
-    i, f, c_hat, o = ops.split(a, 4, axis=-1)
+    i, f, c_hat, o = ops.split(a, 4, axis=-1)  # (b, units) each
     i, f, o = (0.5 * gate + 0.5 for gate in (i, f, o))
     return i, f, c_hat, o
 
@@ -246,7 +246,7 @@ def _where(real, new, old):
 
 def _before(outputs, first, reverse):
     """Returns the previous output of each step, at the step's position."""
-    first = ops.expand_dims(first, 0)
+    first = ops.expand_dims(first, 0)  # (1, b, units)
     parts = [outputs[1:], first] if reverse else [first, outputs[:-1]]
     return ops.concatenate(parts)
 

@@ -85,7 +85,7 @@ class VonMisesFisherSampling(keras.layers.Layer):
 
     def call(self, mean_direction):
         wide = sum_dtype(self.compute_dtype)
-        mu = _direction(ops.cast(mean_direction, wide))
+        mu = _direction(ops.cast(mean_direction, wide))  # (b, ..., d)
         phi = self._angle(ops.shape(mu)[:-1], wide)[..., None]  # (b, ..., 1)
         noise = keras.random.normal(
             ops.shape(mu), dtype="float32", seed=self.generator

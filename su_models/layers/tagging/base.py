@@ -181,7 +181,7 @@ class TaggerMethod:
 def neighbours(real):
     """Returns the previous and the next real step of each real step.
 
-    Masked steps are skipped, wherever they are.
+    Masked steps are skipped at any position.
 
     Args:
         real: bool `(b, n)`.
@@ -196,8 +196,8 @@ def neighbours(real):
     # the real steps first, in their order
     order = ops.argsort(ops.where(real, steps, steps + n), axis=1)
     order = ops.cast(order, "int32")
-    rank = ops.cumsum(ops.cast(real, "int32"), axis=1) - 1
-    count = rank[:, -1:] + 1
+    rank = ops.cumsum(ops.cast(real, "int32"), axis=1) - 1  # (b, n)
+    count = rank[:, -1:] + 1  # (b, 1)
     pairs = []
     for wanted in (rank - 1, rank + 1):
         exists = (wanted >= 0) & (wanted < count) & real

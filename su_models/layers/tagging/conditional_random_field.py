@@ -117,9 +117,9 @@ class ConditionalRandomField(SequenceTagger):
         """Returns `log Z - score of the labels`, Eq. (7), `(b,)`."""
         trans = self._multiplied(self.transitions, scores.dtype)
         (before, has_before), _ = neighbours(real)
-        has_before = ops.expand_dims(has_before, -1)
+        has_before = ops.expand_dims(has_before, -1)  # (b, n, 1)
         target = _target_score(one_hot, scores, trans, before, has_before)
-        first = ops.expand_dims(real, -1) & ~has_before
+        first = ops.expand_dims(real, -1) & ~has_before  # (b, n, 1)
         log_z = _log_partition(scores, trans, real, first)
         return ops.where(ops.any(real, axis=1), log_z - target, 0.0)
 
@@ -140,13 +140,13 @@ def _target_score(one_hot, scores, trans, before, has_before):
     """Returns the exponent of Eq. (5) for the given labels, `(b,)`."""
     # an impossible label has the score -inf, and -inf times 0 is NaN
     chosen = ops.where(ops.equal(one_hot, 0), 0.0, scores)
-    points = ops.sum(one_hot * chosen, axis=(1, 2))
+    points = ops.sum(one_hot * chosen, axis=(1, 2))  # (b,)
     previous = ops.take_along_axis(
         one_hot, ops.expand_dims(before, -1), axis=1
     )  # (b, n, k)
     previous = ops.where(has_before, previous, 0.0)
     moves = accumulated_matmul(previous, trans)  # (b, n, k)
-    moves = ops.sum(moves * one_hot, axis=(1, 2))
+    moves = ops.sum(moves * one_hot, axis=(1, 2))  # (b,)
     return points + moves
 
 
@@ -166,5 +166,5 @@ def _log_partition(scores, trans, real, first):
         ops.transpose(ops.expand_dims(real, -1), (1, 0, 2)),
         ops.transpose(first, (1, 0, 2)),
     )  # (n, b, k), (n, b, 1), (n, b, 1)
-    log_z = fold(step, inputs, ops.zeros_like(scores[:, 0]))
+    log_z = fold(step, inputs, ops.zeros_like(scores[:, 0]))  # (b, k)
     return ops.logsumexp(log_z, axis=1)

@@ -134,7 +134,7 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         return self._accuracy(ops.argmax(one_hot, axis=-1), scores, real)
 
     def _loss(self, labels, scores, real):
-        chosen = ops.one_hot(labels, self.num_labels, dtype="bool")
+        chosen = ops.one_hot(labels, self.num_labels, dtype="bool")  # (b, n, k)
         dtype = scores.dtype
         losses = 0.0  # (b, n)
         for logits in self._logits(labels, scores, real):
@@ -170,7 +170,7 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         previous, following = neighbours(real)
         for pair, from_left in ((previous, True), (following, False)):
             index, exists = pair
-            neighbour = ops.take_along_axis(labels, index, axis=1)
+            neighbour = ops.take_along_axis(labels, index, axis=1)  # (b, n)
             history = self._history(neighbour, from_left, scores.dtype)
             history = ops.where(ops.expand_dims(exists, -1), history, scores)
             yield (scores + history) / 2
@@ -185,7 +185,7 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         right = self._multiplied(self.right, dtype)
         given, made = (left, right) if from_left else (right, left)
         rows = take_rows(given, neighbour, check=False)  # (b, n, hidden_dim)
-        return accumulated_matmul(rows, ops.transpose(made))
+        return accumulated_matmul(rows, ops.transpose(made))  # (b, n, k)
 
     def get_config(self):
         return {**super().get_config(), "hidden_dim": self.hidden_dim}
