@@ -42,9 +42,9 @@ class VirtualAdversarialTraining(TrainingWrapper):
         weight · KL(f_ng(x) ‖ f(x + ε u))
 
     f_ng carries no gradient. The direction u approximates the direction that
-    changes the prediction most, the first eigenvector of the Hessian H, Eq.
-    (17), by `iters` power iterations from a random direction; a product with
-    H is a difference of gradients:
+    changes the prediction most, the first eigenvector of the Hessian H,
+    Eq. (17), by `iters` power iterations from a random direction; a product
+    with H is a difference of gradients:
 
         u ← u / |u|
         u ← ∇ KL(f_ng(x) ‖ f(x + ξ u)) ≈ ξ H u                      Eq. (18)

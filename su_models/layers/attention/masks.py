@@ -27,9 +27,8 @@ def joined_mask(masks, n, m):
         n: number of queries, an integer or a scalar tensor.
         m: number of keys, likewise.
     """
-    mask = None
-    if masks.keys is not None:
-        mask = ops.expand_dims(masks.keys, 1)  # (1|b, 1, m)
+    # key masks become (1|b, 1, m)
+    mask = None if masks.keys is None else ops.expand_dims(masks.keys, 1)
     mask = both_masks(mask, masks.pairs)
     return both_masks(mask, causal_mask(n, m) if masks.causal else None)
 
