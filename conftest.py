@@ -1,6 +1,7 @@
 """What every test and every docstring example may rely on."""
 
 import os
+import pathlib
 
 # before TensorFlow is imported: its C++ log lines are not about our tests
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -10,6 +11,25 @@ import pytest  # noqa: E402
 
 import su_models  # noqa: E402
 
+ROOT = pathlib.Path(__file__).parent
+
+# these hold no tensors of their own: the tests on TensorFlow are enough
+BACKENDLESS = (
+    "su_models/cli",
+    "su_models/data",
+    "su_models/text",
+    "tests/benchmarks",
+    "tests/cli",
+    "tests/data",
+    "tests/examples",
+    "tests/test_architecture.py",
+    "tests/test_docs.py",
+    "tests/test_readme.py",
+    "tests/text",
+    "tests/tools",
+)
+
+pytest_plugins = ["tools.room_times"]
 pytest.register_assert_rewrite("tests.contract")
 collect_ignore = ["tests/contract"]  # checks that tests call, no tests
 
@@ -24,6 +44,22 @@ def _names(doctest_namespace):
 def _seed():
     """Every test draws the same numbers, alone or after others."""
     keras.utils.set_random_seed(0)
+
+
+def pytest_ignore_collect(collection_path):
+    """Leaves out `BACKENDLESS` on JAX and PyTorch, unless asked by name."""
+    if keras.config.backend() != "tensorflow":
+        path = collection_path.relative_to(ROOT).as_posix()
+        return path in BACKENDLESS or None
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says what was left out."""
+    if keras.config.backend() != "tensorflow":
+        terminalreporter.write_line(
+            f"Hold no tensors, so not on {keras.config.backend()}: "
+            f"{', '.join(BACKENDLESS)}"
+        )
 
 
 def pytest_collection_modifyitems(items):

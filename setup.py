@@ -9,12 +9,13 @@ ROOT = pathlib.Path(__file__).parent
 SOURCE = (ROOT / "su_models" / "__init__.py").read_text("utf-8")
 VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.M).group(1)
 
+JAX = "jax>=0.10,<0.11"
+
 REQUIRES = [
     "keras>=3.15",
     "tensorflow>=2.21",
     "numpy>=1.26",
-    "h5py>=3.11",
-    "tokenizers>=0.20",
+    "filelock>=4.0",
     "safetensors>=0.5",
     "rich>=13",
     "typer>=0.15",
@@ -24,7 +25,8 @@ REQUIRES = [
 ]
 
 EXTRAS = {
-    "jax": ["jax>=0.10"],
+    # jax 0.11 writes StableHLO that TensorFlow 2.21 cannot read
+    "jax": [JAX],
     "torch": ["torch>=2.9"],
     "jieba": ["jieba>=0.42"],
     "sentencepiece": ["sentencepiece>=0.2"],
@@ -37,7 +39,7 @@ EXTRAS = {
         "bert4torch>=0.5",
         "diffusers>=0.30",
         "hyppo>=0.5",
-        "jax>=0.10",
+        JAX,
         "local-attention>=1.11",
         "optax>=0.2.4",
         "pytorch_optimizer>=3.3",
@@ -57,10 +59,11 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.14",
+    py_modules=["su_models_command"],
     packages=find_packages(include=["su_models", "su_models.*"]),
     install_requires=REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["su-models = su_models.cli.main:main"]},
+    entry_points={"console_scripts": ["su-models = su_models_command:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

@@ -50,7 +50,9 @@ WRAPPERS = {
         model, perturb="outputs"
     ),
     "penalty on look-ups": lambda model: GradientPenalty(model),
-    "penalty on tables": lambda model: GradientPenalty(model, aggregate=True),
+    "penalty on tables": lambda model: GradientPenalty(
+        model, perturb="weights"
+    ),
     "VAT": lambda model: VirtualAdversarialTraining(model),
 }
 

@@ -45,7 +45,6 @@ are not reproduced here.
 """
 
 import argparse
-import csv
 import dataclasses
 import datetime
 import json
@@ -64,7 +63,8 @@ from matplotlib.figure import Figure
 from su_models.backend import has_xla
 from su_models.data import load
 from su_models.layers import ONLSTM
-from su_models.tasks.backup import Backup
+from su_models.runs.backup import Backup
+from su_models.runs.training_log import TrainingLog
 from su_models.text import induce_tree
 from su_models.utils.files import replacing
 
@@ -281,8 +281,10 @@ class Learner:
         self.recurrent = [
             layer for layer in model.layers if getattr(layer, "stateful", False)
         ]
-        self.backup = Backup(path / f"{name}.weights.h5")
-        self.log = path / f"{name}.csv"
+        self.log = TrainingLog(path / f"{name}.csv")
+        self.backup = Backup(
+            path / f"{name}.bin", dataclasses.asdict(config), self.log
+        )
         model.compile(
             keras.optimizers.Adam(0.0, global_clipnorm=1.0),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -291,13 +293,11 @@ class Learner:
         nothing = np.zeros((config.batch, config.steps), "int32")
         model.fit(nothing, nothing, batch_size=config.batch, verbose=0)
         self.turns = self.backup.restore(model)
-        if not self.turns:
-            self.log.unlink(missing_ok=True)
 
     @property
     def left(self):
         """Returns the share of the time that is left."""
-        return 1 - self.backup.seconds / (60 * self.config.minutes)
+        return 1 - self.log.seconds / (60 * self.config.minutes)
 
     def turn(self, x, y):
         """Trains on the next windows; returns the mean loss."""
@@ -309,7 +309,6 @@ class Learner:
         self.model.optimizer.learning_rate = (
             self.config.learning_rate * self.left
         )
-        logger = keras.callbacks.CSVLogger(self.log, append=True)
         fit = self.model.fit(
             x[part],
             y[part],
@@ -318,7 +317,7 @@ class Learner:
             epochs=self.turns + 1,
             shuffle=False,
             verbose=0,
-            callbacks=[self.backup, logger],
+            callbacks=[self.log, self.backup],
         )
         self.turns += 1
         (loss,) = fit.history["loss"]
@@ -340,8 +339,7 @@ class Learner:
 
     def curve(self):
         """Returns the loss of each turn."""
-        with open(self.log, encoding="utf-8", newline="") as file:
-            return [float(row["loss"]) for row in csv.DictReader(file)]
+        return [row["loss"] for row in self.log.rows]
 
     def epochs(self, x):
         """Returns how often a text has been read."""
@@ -356,7 +354,7 @@ class Learner:
             "recurrent_parameters": sum(
                 layer.count_params() for layer in self.recurrent
             ),
-            "seconds": round(self.backup.seconds, 1),
+            "seconds": round(self.log.seconds, 1),
             "epochs": round(self.epochs(data["train"][0]), 2),
             "valid_perplexity": self.perplexity(*data["valid"]),
             "test_perplexity": self.perplexity(*data["test"]),
@@ -370,7 +368,7 @@ def train(learners, x, y):
         for learner in learners:
             if learner.left > 0:
                 perplexity = math.exp(learner.turn(x, y))
-                seconds = learner.backup.seconds
+                seconds = learner.log.seconds
                 said.append(
                     f"{learner.name} {seconds:5.0f} s {perplexity:6.1f}"
                 )

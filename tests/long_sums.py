@@ -22,7 +22,7 @@ def assert_accumulated(actual, terms, dtype, roundings=1):
         roundings · u · Σ|term|  +  n · 2⁻²⁴ · Σ|term|
 
     A loop in `dtype` must be off by eight times as much, or the terms are no
-    test.
+    test. Terms that are equal are the best: their roundings do not cancel.
 
     Args:
         actual: array `(...)`.

@@ -12,13 +12,14 @@ from tests.contract import CASES, arguments, integers, normal
 from tests.contract.layers import (
     check_layer,
     check_padding_is_ignored,
+    merging,
     recurrent,
 )
 from tests.contract.losses import check_loss
 from tests.contract.models import check_model
 from tests.contract.optimizers import check_optimizer, check_schedule
 from tests.contract.regularizers import check_regularizer
-from tests.contract.sampling import check_flow, check_sampler
+from tests.contract.sampling import check_sampler
 from tests.contract.training import check_training_wrapper
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -62,8 +63,11 @@ def test_contract(room, name, tmp_path):
     case = CASES[room][name]
     if case.cell:
         target = recurrent(target)
+    if case.merges:
+        target = merging(target)
     if room == "layers":
-        check_layer(target, case.init, case.inputs, tmp_path, case.shape)
+        arguments_of = case.init, case.inputs, tmp_path, case.shape, case.loss
+        check_layer(target, *arguments_of)
     elif room == "losses":
         check_loss(target, case.init, *case.inputs, tmp_path, case.by_sample)
     elif room == "optimizers" and issubclass(target, Schedule):
@@ -72,10 +76,8 @@ def test_contract(room, name, tmp_path):
         check_optimizer(target, case.init, tmp_path)
     elif room == "regularizers":
         check_regularizer(target, case.init, case.inputs, tmp_path)
-    elif name == "WassersteinFlow":
-        check_flow(target, case.init, case.inputs)
     elif room == "sampling":
-        check_sampler(target, case.init, case.inputs)
+        check_sampler(target, case.init, case.inputs, case.denoiser)
     elif room == "training":
         check_training_wrapper(target, case.init, tmp_path, case.step)
     else:

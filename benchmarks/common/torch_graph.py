@@ -119,6 +119,13 @@ class _Converter:
         t = self.graph.call_function(torch.sub, (t, 1))
         return self.module(layer, module, t, layer.table)
 
+    def layer_AddTimestep(self, layer, x, vector):
+        if _rank(layer.output) == 4:
+            vector = self.graph.call_method(
+                "unflatten", (vector, 1, (-1, 1, 1))
+            )
+        return self.graph.call_function(torch.add, (x, vector))
+
     def module(self, layer, module, x, weight, bias=None):
         with torch.no_grad():
             module.weight.copy_(_tensor(weight))

@@ -20,7 +20,8 @@ def check_indices(name, indices, size, first=0):
         name: the argument's name, for the message.
         indices: integers of any dtype and shape, or floating-point numbers
             that are integers (Keras casts labels).
-        size: int > 0. How many indices exist.
+        size: how many indices exist: an integer, or a scalar tensor in a
+            compiled program.
         first: int. The smallest of them.
 
     Returns:
@@ -32,13 +33,14 @@ def check_indices(name, indices, size, first=0):
         ValueError: if a known index is none of `first`, ..., `first + size -
             1`.
     """
-    if is_known(indices):
+    if is_known(indices) and is_known(size):
         tensor = ops.is_tensor(indices) or isinstance(indices, keras.Variable)
         values = indices if tensor else np.asarray(indices)
         _check_values(name, ops.convert_to_numpy(values), size, first)
         if not tensor:  # JAX would warn of int64
             values = ops.convert_to_tensor(values.astype("int32"))
         return ops.cast(values, "int32"), None
+    indices = ops.convert_to_tensor(indices)
     dtype = keras.backend.standardize_dtype(indices.dtype)
     if keras.backend.is_float_dtype(dtype):
         if dtype != "float64":
@@ -50,7 +52,7 @@ def check_indices(name, indices, size, first=0):
         inside = True
     inside = ops.logical_and(
         inside,
-        ops.logical_and(indices >= first, indices < first + size),
+        ops.logical_and(indices >= first, indices <= first + size - 1),
     )
     # before the cast: 2³² would be 0
     indices = ops.where(inside, indices, ops.full_like(indices, first))
@@ -82,7 +84,7 @@ def nan_outside(x, inside):
 
 def _check_values(name, values, size, first):
     """Raises an error if an index does not exist."""
-    wrong = ~((values >= first) & (values < first + size))  # NaN is wrong
+    wrong = ~((values >= first) & (values <= first + size - 1))  # NaN is wrong
     if values.dtype.kind not in "biu":
         wrong |= values != np.floor(values)
     if wrong.any():

@@ -49,8 +49,14 @@ def accumulated_sum(x, axis=None, keepdims=False):
 
 def accumulated_mean(x, axis=None, keepdims=False):
     """Returns `ops.mean` in `sum_dtype` of the dtype of `x`."""
-    x = ops.cast(x, sum_dtype(x.dtype))
-    return ops.mean(x, axis=axis, keepdims=keepdims)
+    wide = sum_dtype(x.dtype)
+    x = ops.cast(x, wide)
+    if wide == "float32":
+        return ops.mean(x, axis=axis, keepdims=keepdims)
+    # Keras on PyTorch takes means, and divides, in float32
+    total = ops.sum(x, axis=axis, keepdims=keepdims)
+    size, of_total = (ops.cast(ops.size(y), wide) for y in (x, total))
+    return total / (size / of_total)
 
 
 def accumulated_einsum(equation, a, b, dtype=None):
@@ -93,16 +99,19 @@ def accumulated_matmul(a, b, dtype=None):
 
 def _accumulated(name, args, a, b, dtype):
     """Returns `ops.<name>(*args, a, b)` in `dtype`, or in `sum_dtype`."""
-    narrow = keras.backend.result_type(a.dtype, b.dtype)
+    dtypes = {keras.backend.standardize_dtype(x.dtype) for x in (a, b)}
+    narrow = keras.backend.result_type(*dtypes)
+    if "float64" in dtypes:  # of which Keras on PyTorch makes float32
+        narrow = "float64"
     wide = sum_dtype(narrow)
     dtype = dtype or wide
-    if len({keras.backend.standardize_dtype(x.dtype) for x in (a, b)}) > 1:
+    if len(dtypes) > 1:
         a, b = (ops.cast(x, narrow) for x in (a, b))
-    product = functools.partial(getattr(ops, name), *args)
+    product = functools.partial(_function(name, narrow), *args)
     if narrow not in _HALF:
         y = product(a, b)
         return y if dtype == wide else ops.cast(y, dtype)
-    if _needs_wide_operands(a, b, narrow):
+    if needs_wide_operands(a, b, narrow):
         y = product(ops.cast(a, wide), ops.cast(b, wide))
     elif runs_on("jax") and dtype == wide:
         return _with_wide_result(name, args, wide)(a, b)
@@ -111,8 +120,25 @@ def _accumulated(name, args, a, b, dtype):
     return ops.cast(y, dtype)
 
 
-def _needs_wide_operands(a, b, dtype):
-    """Tells whether a product of 16-bit floats may be summed in 16 bits."""
+def _function(name, dtype):
+    """Returns `ops.<name>`, or what does not round float64 on PyTorch."""
+    if dtype == "float64" and runs_on("torch"):
+        import torch
+
+        return getattr(torch, name)
+    return getattr(ops, name)
+
+
+def needs_wide_operands(a, b, dtype):
+    """Tells whether a product of 16-bit floats may be summed in 16 bits.
+
+    Args:
+        a: tensor, the first operand.
+        b: tensor, the second operand.
+        dtype: name of their common dtype.
+    """
+    if dtype not in _HALF:
+        return False
     if any(isinstance(x, keras.KerasTensor) for x in (a, b)):
         return True  # a graph of Keras: no one knows where it will run
     if runs_on("tensorflow"):

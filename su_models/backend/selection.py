@@ -3,6 +3,11 @@
 import keras
 
 
+def backend_name():
+    """Returns the name of the backend, for reports."""
+    return keras.backend.backend()
+
+
 def runs_on(*names):
     """Tells whether the backend is one of the named."""
     return keras.backend.backend() in names

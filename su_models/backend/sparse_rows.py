@@ -1,4 +1,4 @@
-"""Gradients that list rows of a table, and rows in the place of a variable."""
+"""Gradients that list rows of a table, and rows in place of a variable."""
 
 import keras
 from keras import ops
@@ -18,8 +18,8 @@ def is_sparse(gradient):
 def map_values(fn, gradients):
     """Applies a function of a list of tensors to gradients.
 
-    Of a gradient that lists rows it sees the values. What `sum_rows` returns
-    has the norm of the whole gradient, and stays summed.
+    It sees the values of a gradient that lists rows. The values that
+    `sum_rows` returns have the norm of the whole gradient, and stay summed.
 
     Args:
         fn: takes a list of tensors and returns one of the same shapes.
@@ -38,12 +38,16 @@ def sum_rows(gradient):
     """Adds up the slices of a gradient that belong to the same row.
 
     TensorFlow's gradient of a lookup has one slice for each time that a row
-    was taken. Here each row comes once, with the sum, in the order of the
-    indices. The number of slices stays, as XLA wants it: those left over are
-    zeros for the last row.
+    was looked up. The result has each row once, with the sum, in the order of
+    the indices. XLA needs the number of slices to stay: those left over are
+    zeros for the last row. If the sum of the last row is not finite they
+    repeat it, since Keras' loss scaling looks at the last slice of a row only.
 
     Args:
         gradient: `tf.IndexedSlices`; anything else is returned as it is.
+
+    Returns:
+        A gradient of the same kind.
     """
     if not is_sparse(gradient) or hasattr(gradient, _SUMMED):
         return gradient
@@ -61,6 +65,10 @@ def sum_rows(gradient):
     rows = tf.math.unsorted_segment_max(indices, segments, n)
     is_row = tf.range(n) <= segments[-1:]
     rows = tf.where(is_row, rows, indices[-1:])
+    last = tf.gather(sums, segments[-1:])  # (1, ...)
+    rest = tf.where(tf.math.is_finite(last), tf.zeros_like(last), last)
+    is_row = tf.reshape(is_row, [-1, *[1] * (len(sums.shape) - 1)])
+    sums = tf.where(is_row, sums, rest)
     return _slices(sums, rows, gradient.dense_shape, True)
 
 
@@ -75,9 +83,9 @@ def choose_rows(gradient, by_rows):
 
     Returns:
         Rows, integers `(n,)` or None for all; their gradient `(n, ...)`; a
-        bool for each of them, or None if all are touched. A row may come
-        several times, always with its whole gradient: written several times
-        it is still right.
+        bool for each of them, or None if all are touched. A row may occur
+        several times, always with its whole gradient, so that writing it
+        several times is right.
     """
     if by_rows and is_sparse(gradient):
         rows, gradient = _split(gradient)
@@ -101,15 +109,15 @@ def densify(gradient):
 
 
 class RowView(keras.Variable):
-    """Some rows of a variable, or all, in the place of the variable.
+    """Some rows of a variable, or all, in place of the variable.
 
     An optimizer that is given views of a variable and of its own variables
-    steps these rows. Assignments stay in the view until `write`.
+    steps only these rows. Assignments stay in the view until `write`.
 
     Args:
         variable: `keras.Variable` or, where TensorFlow updates, `tf.Variable`.
         rows: integers `(n,)`, or None for all rows.
-        source: the `keras.Variable` that the view is known by.
+        source: the `keras.Variable` whose name and path the view has.
     """
 
     # No super().__init__(): a variable cannot be made while one is traced.
@@ -167,7 +175,7 @@ class RowView(keras.Variable):
         return self.assign(self._value - value)
 
     def write(self, touched=None):
-        """Puts the rows into the variable, and ends the view.
+        """Writes the rows into the variable, and ends the view.
 
         Args:
             touched: optional bools `(n,)`. Rows where it is false stay as
@@ -223,7 +231,7 @@ def _differs_from_previous(indices):
 
 
 def _split(gradient):
-    """Returns rows and gradients; what is left over repeats the last."""
+    """Returns rows and gradients; slices left over repeat the last row."""
     import tensorflow as tf
 
     first = tf.cast(_differs_from_previous(gradient.indices), "int32")

@@ -14,7 +14,8 @@ def load_checkpoint(model, path, family=None, prefix="", rows=None):
 
     Layers are found by bert4keras' names, tensors by the names that the
     program that wrote the checkpoint gives them. All tensors are read and
-    checked before a weight is set; memory holds them once, beside the model.
+    checked before a weight is set: beside the model, memory holds them once,
+    and one of them a second time.
 
     Layers that no checkpoint of the family has, such as one for a task, keep
     their weights; so do the weights of conditional normalizations. Tensors
@@ -130,7 +131,7 @@ def _value(place, checkpoint, name, rows):
     array = place.source.read(array, shape, place.path)
     dtype = keras.backend.standardize_dtype(variable.dtype)
     with np.errstate(over="ignore"):
-        array = array.astype(dtype)
+        array = array.astype(dtype, copy=False)
     if not np.isfinite(array).all():
         raise ValueError(
             f"The tensor `{name}` must be finite, in {dtype} too, for "

@@ -66,6 +66,12 @@ class Entry:
         return PAPER.findall(self.docstring)
 
 
+def version():
+    """Returns the version of the library."""
+    node = _defined(PACKAGE / "__init__.py", "__version__")
+    return ast.literal_eval(node.value)
+
+
 def rooms():
     """Returns the names of the subpackages that offer public names."""
     inits = sorted(PACKAGE.glob("*/__init__.py"))

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from su_models.cli import catalog, diffusion
+from su_models.cli import catalog, runs
 from su_models.cli.startup import without_startup_lines
 from su_models.utils.nearest import nearest
 
@@ -34,9 +34,11 @@ su-models info RotaryEmbedding    where are its article, code and tests?
 
 su-models train ddpm-digits       a diffusion that draws digits, in minutes
 
-su-models sample runs/ddpm-digits
+su-models sample ddpm-digits
 
-su-models export runs/ddpm-digits
+su-models evaluate ddpm-digits
+
+su-models export ddpm-digits
 
 su-models info --help             more about one command
 """
@@ -88,9 +90,7 @@ app = typer.Typer(
 def _print_version(wanted):
     """Prints the version and ends the command, if it was asked for."""
     if wanted:
-        import su_models
-
-        typer.echo(f"su-models {su_models.__version__}")
+        typer.echo(f"su-models {catalog.version()}")
         raise typer.Exit()
 
 
@@ -174,9 +174,10 @@ def info(
             _print_details(detail, blank=number > 0)
 
 
-app.command(epilog=diffusion.TRAIN_EXAMPLES)(diffusion.train)
-app.command(epilog=diffusion.SAMPLE_EXAMPLES)(diffusion.sample)
-app.command(epilog=diffusion.EXPORT_EXAMPLES)(diffusion.export)
+app.command(epilog=runs.TRAIN_EXAMPLES)(runs.train)
+app.command(epilog=runs.SAMPLE_EXAMPLES)(runs.sample)
+app.command(epilog=runs.EVALUATE_EXAMPLES)(runs.evaluate)
+app.command(epilog=runs.EXPORT_EXAMPLES)(runs.export)
 
 
 def main():

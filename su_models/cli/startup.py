@@ -1,13 +1,10 @@
 """Imports the library for a command, without TensorFlow's start-up lines."""
 
 import contextlib
-import importlib
 import os
 import re
 import sys
 import tempfile
-
-from su_models.cli.catalog import rooms
 
 # Since TensorFlow 2.17 some information lines are written before its log
 # level is read (tensorflow issue 100442). Errors are never among these.
@@ -19,17 +16,18 @@ STARTUP_LINE = re.compile(
 
 
 def load_library():
-    """Imports Keras and every room of the library, quietly.
+    """Imports Keras and every room of the library, without a word.
 
     Commands call this first, so that `su-models --help` need not wait.
 
     Returns:
         The package `su_models`, all its classes registered with Keras.
     """
+    package = sys.modules["su_models"]
     with without_startup_lines():
-        for room in rooms():
-            importlib.import_module(f"su_models.{room}")
-    return sys.modules["su_models"]
+        if not hasattr(package, "__version__"):  # su_models_command.py
+            package.__spec__.loader.exec_module(package)
+    return package
 
 
 @contextlib.contextmanager

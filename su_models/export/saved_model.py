@@ -1,15 +1,13 @@
 """SavedModel: a model that TensorFlow loads without its Python code."""
 
-import contextlib
-import os
-import pathlib
-import shutil
-import tempfile
-
 import keras
 
 from su_models.backend.compile import compiled
 from su_models.backend.selection import require_backend, runs_on
+from su_models.utils.files import replacing_folder
+
+# of each TensorFlow, the newest JAX whose StableHLO it was seen to read
+READABLE = {(2, 21): (0, 10)}
 
 # attributes that the loaded artifact has beside its endpoints
 _TAKEN = {
@@ -50,7 +48,8 @@ def export_saved_model(model, path, endpoints=None):
         ValueError: if the path is taken by something else, or `model` or an
             endpoint is not as described.
         OSError: if the path cannot be written.
-        NotImplementedError: on PyTorch, and for endpoints on JAX.
+        NotImplementedError: on PyTorch, for endpoints on JAX, and for a JAX
+            that is newer than TensorFlow can read.
 
     Example:
 
@@ -66,12 +65,14 @@ def export_saved_model(model, path, endpoints=None):
     require_backend("Export of a SavedModel", "tensorflow", "jax")
     if endpoints:
         require_backend("Export of `endpoints`", "tensorflow")
+    if runs_on("jax"):
+        _check_versions()
     signature = _model_signature(model)
     functions = {
         name: _function(name, endpoint)
         for name, endpoint in (endpoints or {}).items()
     }
-    with _replaced(path) as written:
+    with replacing_folder(path, _check_replaceable) as written:
         archive = keras.export.ExportArchive()
         archive.track(model)
         options = {}
@@ -83,7 +84,40 @@ def export_saved_model(model, path, endpoints=None):
         archive.add_endpoint("serve", model.__call__, signature, **options)
         for name, (fn, signature) in functions.items():
             archive.add_endpoint(name, fn, signature)
+        _write(archive, written, path)
+
+
+def _write(archive, written, path):
+    """Writes the artifact; a full disk is an OSError, as everywhere else."""
+    import tensorflow as tf
+
+    try:
         archive.write_out(str(written), verbose=False)
+    except tf.errors.OpError as error:
+        reason = error.message.split("; ")[-1].split(" [Op:")[0]
+        raise OSError(
+            f"`path` cannot be written: {reason}. Received: path={path}"
+        ) from error
+
+
+def _check_versions():
+    """Rejects a JAX whose programs this TensorFlow cannot read."""
+    import jax
+    import tensorflow as tf
+
+    newest = READABLE.get(_minor(tf.__version__))
+    if newest and _minor(jax.__version__) > newest:
+        raise NotImplementedError(
+            f"TensorFlow {tf.__version__} reads programs of JAX up to "
+            f"{'.'.join(map(str, newest))}; install "
+            f'"jax>=0.10,<{newest[0]}.{newest[1] + 1}". '
+            f"Received: jax {jax.__version__}"
+        )
+
+
+def _minor(version):
+    """Returns the first two numbers of a version."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _keep_one_copy(archive, model):
@@ -129,39 +163,12 @@ def _function(name, endpoint):
     return fn, list(signature)
 
 
-@contextlib.contextmanager
-def _replaced(path):
-    """Gives a path to write at, and moves what is there to `path`."""
-    path = pathlib.Path(os.path.realpath(path))
-    if path.exists() and not _is_replaceable(path):
-        raise ValueError(
-            "`path` must be a new folder, an empty one, or a SavedModel. "
-            f"Received: path={path}"
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise OSError(
-            f"`path` cannot be written: {error}. Received: path={path}"
-        ) from error
-    new, old = pathlib.Path(work, "new"), pathlib.Path(work, "old")
-    try:
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(new, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.rmdir(work)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-
-
-def _is_replaceable(path):
-    if not path.is_dir():
-        return False
-    return (path / "saved_model.pb").exists() or not any(path.iterdir())
+def _check_replaceable(path):
+    """Rejects a path that holds something other than an artifact."""
+    if path.is_dir():
+        if (path / "saved_model.pb").exists() or not any(path.iterdir()):
+            return
+    raise ValueError(
+        "`path` must be a new folder, an empty one, or a SavedModel. "
+        f"Received: path={path}"
+    )

@@ -3,11 +3,13 @@
 import keras
 from keras import ops
 
+from su_models.losses.base import Loss
+
 _NONE = float("-inf")  # log 0; the 0 beside it keeps log-sum-exps finite
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class MultilabelCrossentropy(keras.losses.Loss):
+class MultilabelCrossentropy(Loss):
     """Scores of right labels above 0, all others below, in one log-sum-exp.
 
     Article: https://kexue.fm/archives/7359
@@ -39,7 +41,7 @@ class MultilabelCrossentropy(keras.losses.Loss):
     Args:
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result, float32 if None. Sums are in float32 or wider.
 
     Call arguments:
         y_true: numbers from 0 to 1, `(..., labels)`.
@@ -62,7 +64,7 @@ class MultilabelCrossentropy(keras.losses.Loss):
         name="multilabel_crossentropy",
         dtype=None,
     ):
-        super().__init__(name, reduction, dtype or "float32")
+        super().__init__(name, reduction, dtype)
 
     def call(self, y_true, y_pred):
         y_true, y_pred = map(ops.convert_to_tensor, (y_true, y_pred))

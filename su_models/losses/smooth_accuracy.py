@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.losses.base import Loss
 from su_models.losses.class_probability import (
     class_log_probabilities,
     take_class,
@@ -10,7 +11,7 @@ from su_models.losses.class_probability import (
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SmoothAccuracy(keras.losses.Loss):
+class SmoothAccuracy(Loss):
     """The smooth error rate: 1 minus the probability of the right class.
 
     Article: https://kexue.fm/archives/6620
@@ -33,7 +34,7 @@ class SmoothAccuracy(keras.losses.Loss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result, float32 if None. Sums are in float32 or wider.
 
     Call arguments:
         y_true: integers `(...)` or `(..., 1)`.
@@ -56,8 +57,7 @@ class SmoothAccuracy(keras.losses.Loss):
         name="smooth_accuracy",
         dtype=None,
     ):
-        # low precision would round large class numbers
-        super().__init__(name, reduction, dtype or "float32")
+        super().__init__(name, reduction, dtype)
         self.from_logits = from_logits
 
     def call(self, y_true, y_pred):

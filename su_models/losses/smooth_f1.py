@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
+from su_models.losses.base import Loss
+
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SmoothF1(keras.losses.Loss):
+class SmoothF1(Loss):
     """1 minus the F1 score, with probabilities in place of decisions.
 
     Article: https://kexue.fm/archives/6620
@@ -30,7 +32,7 @@ class SmoothF1(keras.losses.Loss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: for Keras' sake.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result, float32 if None. Sums are in float32 or wider.
 
     Call arguments:
         y_true: 0 or 1, `(batch, ..., classes)`; one class for a yes or no.
@@ -54,7 +56,7 @@ class SmoothF1(keras.losses.Loss):
         name="smooth_f1",
         dtype=None,
     ):
-        super().__init__(name, reduction, dtype or "float32")
+        super().__init__(name, reduction, dtype)
         if average not in ("macro", "micro"):
             raise ValueError(
                 '`average` must be "macro" or "micro". '
@@ -70,7 +72,8 @@ class SmoothF1(keras.losses.Loss):
             for y in (y_true, y_pred, *weights)
         )
         weights = [_widen(w, y_pred) for w in weights if w is not None]
-        return self._score(y_true, y_pred, weights)
+        score = self._score(y_true, y_pred, weights)
+        return ops.cast(score, self._result_dtype)
 
     def call(self, y_true, y_pred):
         return self._score(y_true, y_pred, [])

@@ -33,8 +33,8 @@ class SparseMultilabelCrossentropy(MultilabelCrossentropy):
             padding in any case.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None. Label numbers up to 2²⁴
-            are exact in float32.
+        dtype: of the result, float32 if None. Sums are in float32 or wider;
+            label numbers up to 2²⁴ are exact.
 
     Call arguments:
         y_true: integers `(..., most_labels)`, padded by -1.

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from su_models.backend.selection import runs_on
+from su_models.losses.base import Loss
 from su_models.losses.class_probability import (
     class_log_probabilities,
     take_class,
@@ -15,7 +16,7 @@ _TINY = 1e-30  # keeps the branch that is not taken finite
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class TaiLrCrossentropy(keras.losses.Loss):
+class TaiLrCrossentropy(Loss):
     """Cross-entropy that gives up samples which look like wrong labels.
 
     Article: https://kexue.fm/archives/9526
@@ -56,7 +57,7 @@ class TaiLrCrossentropy(keras.losses.Loss):
         from_logits: bool. Whether `y_pred` is logits, else probabilities.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the computation, float32 if None.
+        dtype: of the result, float32 if None. Sums are in float32 or wider.
 
     Call arguments:
         y_true: integers `(...)` or `(..., 1)`.
@@ -83,7 +84,7 @@ class TaiLrCrossentropy(keras.losses.Loss):
         name="tailr_crossentropy",
         dtype=None,
     ):
-        super().__init__(name, reduction, dtype or "float32")
+        super().__init__(name, reduction, dtype)
         if min_weight is not None:
             _check("min_weight", min_weight)
         _check("label_smoothing", label_smoothing)

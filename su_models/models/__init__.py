@@ -1,8 +1,13 @@
 """Builders that compose layers into models, one family a file."""
 
 from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
+from su_models.models.transformer.build import build_transformer_model
+from su_models.models.vae import build_vae, build_vae_trainer
 
 __all__ = [
     "build_ddpm",
     "build_ddpm_trainer",
+    "build_transformer_model",
+    "build_vae",
+    "build_vae_trainer",
 ]

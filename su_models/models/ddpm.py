@@ -1,10 +1,9 @@
 """DDPM: networks that predict the noise in an image, and their training."""
 
-import numbers
-
 import keras
 from keras import layers
 
+from su_models.layers.diffusion.add_timestep import AddTimestep
 from su_models.layers.diffusion.forward_diffusion import ForwardDiffusion
 from su_models.layers.diffusion.noise_prediction_loss import (
     NoisePredictionLoss,
@@ -12,7 +11,16 @@ from su_models.layers.diffusion.noise_prediction_loss import (
 from su_models.layers.diffusion.timestep_embedding import (
     TimestepEmbedding,
 )
+from su_models.ops.noise_schedule import check_schedule
+from su_models.utils.checks import (
+    check_choice,
+    check_integers,
+    check_share,
+    check_size,
+)
 
+# whatever the user's Keras settings say: images are (height, width, channels)
+_FORMAT = "channels_last"
 _DEFAULTS = {
     "blocks": 2,
     "variant": "ho",
@@ -110,11 +118,7 @@ def build_ddpm(
     >>> net.output_shape
     (None, 8, 8, 1)
     """
-    if preset is not None and preset not in _PRESETS:
-        raise ValueError(
-            f"`preset` must be one of {sorted(_PRESETS)}. "
-            f"Received: preset={preset}"
-        )
+    check_choice("preset", preset, (None, *_PRESETS))
     given = {
         "image_shape": image_shape,
         "widths": widths,
@@ -126,8 +130,7 @@ def build_ddpm(
         "dropout": dropout,
     }
     given = {key: value for key, value in given.items() if value is not None}
-    config = {**_DEFAULTS, **_PRESETS.get(preset, {}), **given}
-    _check(config)
+    config = _checked({**_DEFAULTS, **_PRESETS.get(preset, {}), **given})
     return _VARIANTS[config.pop("variant")](**config).build(name)
 
 
@@ -163,7 +166,12 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
     >>> trainer = su_models.models.build_ddpm_trainer(net, schedule, seed=0)
     >>> trainer.compile("adam", jit_compile=True)
     """
-    TimestepEmbedding.check(denoiser, schedule)
+    if not isinstance(denoiser, keras.Model):
+        raise ValueError(
+            "`denoiser` must be a keras.Model with the inputs [x, t]. "
+            f"Received: denoiser={denoiser!r}"
+        )
+    TimestepEmbedding.check(denoiser, check_schedule(schedule).num_steps)
 
     # === Layers ===
     diffuse = ForwardDiffusion(schedule, seed=seed, name="diffuse")
@@ -237,12 +245,8 @@ class _Denoiser:
 
     def add_step(self, x, t, name):
         """Adds a linear function of the step to every position."""
-        width = x.shape[-1]
-        t = self.dense(t, width, f"{name}_step")
-        ones = (1,) * (len(x.shape) - 2)
-        if ones:
-            t = layers.Reshape((*ones, width), name=f"{name}_step_shape")(t)
-        return layers.Add(name=f"{name}_step_add")([x, t])
+        t = self.dense(t, x.shape[-1], f"{name}_step")
+        return AddTimestep(name=f"{name}_step_add")(x, t)
 
     def drop(self, x, name):
         if not self.dropout:
@@ -278,7 +282,9 @@ class _HoUNet(_Denoiser):
         skips = [x]
         for level, width in enumerate(self.widths):
             if level:
-                x = layers.AveragePooling2D(2, name=f"down_{level}_pool")(x)
+                x = layers.AveragePooling2D(
+                    2, data_format=_FORMAT, name=f"down_{level}_pool"
+                )(x)
                 skips.append(x)
             for i in range(self.blocks):
                 x = self.residual_block(x, t, width, f"down_{level}_{i}")
@@ -292,8 +298,11 @@ class _HoUNet(_Denoiser):
                 x = layers.Concatenate(name=f"{name}_skip")([x, skips.pop()])
                 x = self.residual_block(x, t, self.widths[level], name)
             if level:
-                x = layers.UpSampling2D(2, name=f"up_{level}_upsample")(x)
+                x = self.enlarge(x, f"up_{level}_upsample")
         return x
+
+    def enlarge(self, x, name):
+        return layers.UpSampling2D(2, data_format=_FORMAT, name=name)(x)
 
     def residual_block(self, x, t, width, name):
         shortcut = self.shortcut(x, width, name)
@@ -323,6 +332,7 @@ class _HoUNet(_Denoiser):
             width,
             3,
             padding="same",
+            data_format=_FORMAT,
             activation=activation,
             use_bias=False,
             kernel_initializer=_initializer(scale),
@@ -345,7 +355,7 @@ class _SuUNet(_HoUNet):
         skips.pop()  # the input of the middle block
         for level in reversed(range(len(self.widths))):
             if level < len(self.widths) - 1:
-                x = layers.UpSampling2D(2, name=f"up_{level}_upsample")(x)
+                x = self.enlarge(x, f"up_{level}_upsample")
                 x = layers.Add(name=f"up_{level}_skip")([x, skips.pop()])
             for i in range(self.blocks):
                 name, skip = f"up_{level}_{i}", skips.pop()
@@ -375,7 +385,7 @@ class _Dense(_Denoiser):
 
     def network(self, x, t):
         (width,), shape = self.widths, x.shape[1:]
-        x = layers.Flatten(name="flatten")(x)
+        x = layers.Flatten(data_format=_FORMAT, name="flatten")(x)
         size = x.shape[-1]
         x = self.dense(x, width, "stem")
         for i in range(self.blocks):
@@ -407,40 +417,26 @@ def _initializer(scale):
     return keras.initializers.VarianceScaling(scale, "fan_avg", "uniform")
 
 
-def _are_counts(values):
-    """Whether these are several positive integers, at least one."""
-    return (
-        isinstance(values, (list, tuple))
-        and len(values) > 0
-        and all(isinstance(n, numbers.Integral) and n > 0 for n in values)
-    )
-
-
-def _check(config):
-    """Refuses arguments that do not fit, before anything is built."""
+def _checked(config):
+    """Returns the arguments as Python numbers; rejects what does not fit."""
+    config = {"image_shape": None, "widths": None, **config}
+    check_choice("variant", config["variant"], tuple(_VARIANTS))
+    for name in ("blocks", "num_steps", "patch_size", "groups"):
+        config[name] = check_size(name, config[name])
+    config["dropout"] = check_share("dropout", config["dropout"])
+    shape = check_integers("image_shape", config["image_shape"], count=3)
+    widths = check_integers("widths", config["widths"])
 
     def refuse(problem, *names):
         received = ", ".join(f"{name}={config[name]}" for name in names)
         raise ValueError(f"{problem} Received: {received}")
 
-    for name in ("image_shape", "widths"):
-        config.setdefault(name, None)
-    if config["variant"] not in _VARIANTS:
-        refuse(f"`variant` must be one of {sorted(_VARIANTS)}.", "variant")
-    for name in ("blocks", "num_steps", "patch_size", "groups"):
-        if not _are_counts([config[name]]):
-            refuse(f"`{name}` must be a positive integer.", name)
-    shape, widths = config["image_shape"], config["widths"]
-    if not _are_counts(shape) or len(shape) != 3 or min(shape[:2]) < 8:
+    if min(shape[:2]) < 8:
         refuse(
             "`image_shape` must be (height, width, channels) with sides of "
             "at least 8.",
             "image_shape",
         )
-    if not _are_counts(widths):
-        refuse("`widths` must be positive integers, at least one.", "widths")
-    if not 0 <= config["dropout"] < 1:
-        refuse("`dropout` must be in [0, 1).", "dropout")
     factor = config["patch_size"]
     if config["variant"] == "dense":
         if len(widths) != 1:
@@ -459,3 +455,4 @@ def _check(config):
             "patch_size",
             "widths",
         )
+    return {**config, "image_shape": tuple(shape), "widths": tuple(widths)}

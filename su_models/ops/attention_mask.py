@@ -25,8 +25,10 @@ def prefix_mask(segment_ids):
     """Returns `(batch, n, n)`: a prefix is seen whole, what follows causally.
 
     With c the running sum of the segments, key j may be seen by query i if
-    c_j <= c_i: where segments are 0 nobody waits, where they are 1 each token
-    sees the prefix and what came before it (UniLM, article 6933).
+    c_j <= c_i: a token of segment 0 is seen by all later ones and by its own
+    segment, a token of segment 1 by itself and later ones (UniLM, article
+    6933). The result is an `attention_mask` of every attention layer, in
+    functional models too.
 
     Args:
         segment_ids: integers `(batch, n)`; 0 the prefix, 1 the target.
@@ -34,7 +36,8 @@ def prefix_mask(segment_ids):
     Raises:
         ValueError: if `segment_ids` are no integers of this shape.
     """
-    segment_ids = ops.convert_to_tensor(segment_ids)
+    if not isinstance(segment_ids, keras.KerasTensor):
+        segment_ids = ops.convert_to_tensor(segment_ids)
     dtype = keras.backend.standardize_dtype(segment_ids.dtype)
     if len(segment_ids.shape) != 2 or not keras.backend.is_int_dtype(dtype):
         raise ValueError(

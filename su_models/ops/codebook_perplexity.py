@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from su_models.utils.checks import is_integer
+from su_models.utils.checks import check_size
 
 
 def codebook_perplexity(indices, codebook_size):
@@ -29,11 +29,7 @@ def codebook_perplexity(indices, codebook_size):
     >>> su_models.ops.codebook_perplexity([[0, 1], [0, 1]], codebook_size=8)
     2.0
     """
-    if not is_integer(codebook_size) or codebook_size < 1:
-        raise ValueError(
-            "`codebook_size` must be a positive integer. "
-            f"Received: codebook_size={codebook_size!r}"
-        )
+    codebook_size = check_size("codebook_size", codebook_size)
     indices = np.ravel(ops.convert_to_numpy(indices))
     if not indices.size:
         return float("nan")

@@ -1,6 +1,6 @@
 """How DeepNorm weighs residuals and scales initial weights with depth."""
 
-from su_models.utils.checks import is_integer
+from su_models.utils.checks import check_choice, check_integer
 
 # rule: (p, q) with α = (2N)^p and β = (2N)^-q
 _AUTHOR = {
@@ -58,16 +58,14 @@ def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
     >>> print(f"{alpha:.4f} {beta:.4f}")
     14.1421 0.0707
     """
-    n = _count("encoder_layers", encoder_layers)
-    m = _count("decoder_layers", decoder_layers)
+    n = check_integer("encoder_layers", encoder_layers, least=0)
+    m = check_integer("decoder_layers", decoder_layers, least=0)
     if not n and not m:
         raise ValueError(
             "There must be a layer. Received: "
             f"encoder_layers={encoder_layers}, decoder_layers={decoder_layers}"
         )
-    rules = ("deepnet", *_AUTHOR)
-    if rule not in rules:
-        raise ValueError(f"`rule` must be one of {rules}. Received: {rule!r}")
+    check_choice("rule", rule, ("deepnet", *_AUTHOR))
     if n and m:
         if rule != "deepnet":
             raise ValueError(
@@ -84,11 +82,3 @@ def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
         p, q = _AUTHOR[rule]
         stack = float((2 * count) ** p), (2 * count) ** -q
     return (stack, None) if n else (None, stack)
-
-
-def _count(name, value):
-    if not is_integer(value) or value < 0:
-        raise ValueError(
-            f"`{name}` must be an integer >= 0. Received: {name}={value!r}"
-        )
-    return int(value)

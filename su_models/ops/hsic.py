@@ -1,10 +1,10 @@
 """The Hilbert-Schmidt independence criterion."""
 
-import numbers
-
 from keras import ops
 
 from su_models.backend.histogram import histogram
+from su_models.backend.match_axes import match_axes
+from su_models.utils.checks import check_choice, check_positive, is_real
 
 _BLOCK = 2**22  # entries of a kernel matrix that are computed at a time
 _SORTED = 2048  # samples up to which all distances are sorted
@@ -60,11 +60,7 @@ def hsic(x, y, sigma=None, estimator="biased"):
     >>> round(float(su_models.ops.hsic(x, x**2, sigma=1.0)), 6)
     0.025808
     """
-    if estimator not in _ESTIMATORS:
-        raise ValueError(
-            f"`estimator` must be one of {', '.join(_ESTIMATORS)}. "
-            f"Received: estimator={estimator!r}"
-        )
+    check_choice("estimator", estimator, _ESTIMATORS)
     x, y = _samples(x, y, least=4 if estimator == "unbiased" else 2)
     x, y = (_scaled(z, s) for z, s in zip((x, y), _pair(sigma), strict=True))
     n = ops.cast(ops.shape(x)[0], x.dtype)
@@ -105,10 +101,8 @@ def normalized_hsic(x, y, sigma=None, epsilon=1e-5):
     >>> bool(su_models.ops.normalized_hsic(x, x**2) < 5)
     True
     """
-    if not _is_positive(epsilon):
-        raise ValueError(
-            f"`epsilon` must be a number above 0. Received: epsilon={epsilon}"
-        )
+    if not ops.is_tensor(epsilon):
+        epsilon = check_positive("epsilon", epsilon)
     x, y = _samples(x, y, least=2)
     whitened = [
         _whitened(_scaled(z, s), epsilon)
@@ -130,6 +124,7 @@ def _samples(x, y, least):
             "`x` and `y` must have one row a sample, as many of both and at "
             f"least {least}. Received: shapes {shapes[0]} and {shapes[1]}"
         )
+    y = match_axes("y", y, x)
     dtype = "float64" if "float64" in str(x.dtype) else "float32"
     rows = []
     for z in (x, y):
@@ -155,10 +150,7 @@ def _pair(sigma):
 
 
 def _is_positive(value):
-    if ops.is_tensor(value):
-        return True
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and 0 < value < float("inf")
+    return ops.is_tensor(value) or (is_real(value) and value > 0)
 
 
 def _scaled(x, sigma):

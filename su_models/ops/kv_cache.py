@@ -1,6 +1,12 @@
 """Keys and values of the tokens so far, in room for those to come."""
 
+import keras
+import numpy as np
 from keras import ops
+
+from su_models.backend.indices import check_indices, nan_outside
+from su_models.backend.tracing import is_known
+from su_models.utils.checks import check_shape
 
 
 def update_cache(cache, new, index):
@@ -10,33 +16,52 @@ def update_cache(cache, new, index):
     decoding only: TensorFlow has no gradient of the one-index form.
 
     Args:
-        cache: `(batch, slots, ...)`.
-        new: `(batch, n, ...)`, with `n` not more than the slots from `index`
-            on; beyond the last slot the backends differ in what they do.
-        index: a scalar, or integers `(batch,)`, one slot a sample.
+        cache: `(batch, heads, slots, dim)`. One head's slots lie side by
+            side, as the product with its queries reads them.
+        new: `(batch, heads, n, dim)`.
+        index: an integer, or integers `(batch,)`, one slot a sample.
+
+    Returns:
+        A tensor like `cache`. Where `new` does not fit and this cannot be
+        raised, because `index` has no value yet, it holds NaN, and so does
+        all that attends to it.
 
     Raises:
-        ValueError: if `new` does not fit, as far as this is known.
+        ValueError: if `new` does not fit, or `index` is no integer.
     """
-    slots, n = cache.shape[1], new.shape[1]
-    known = isinstance(index, int) and None not in (slots, n)
-    if known and not 0 <= index <= slots - n:
-        raise ValueError(
-            f"{n} tokens from `cache_index` on do not fit in a cache of "
-            f"{slots} slots. Received: cache_index={index}"
-        )
-    index = ops.cast(ops.convert_to_tensor(index), "int32")
-    new = ops.cast(new, cache.dtype)
+    index, inside = _check_index(index, ops.shape(cache)[2], ops.shape(new)[2])
+    if len(index.shape):
+        check_shape("index", index, (new.shape[0],))
+    new = nan_outside(ops.cast(new, cache.dtype), inside)
     if len(index.shape) == 0:
-        start = [0] * len(cache.shape)
-        start[1] = index
-        return ops.slice_update(cache, start, new)
-    b, n = ops.shape(new)[:2]
-    row = ops.reshape(ops.arange(b), (-1, 1))  # (b, 1)
-    slot = ops.expand_dims(index, 1) + ops.arange(n)  # (b, n)
-    where = ops.stack([row + ops.zeros_like(slot), slot], axis=-1)
+        return ops.slice_update(cache, (0, 0, index, 0), new)
+    b, h, n = ops.shape(new)[:3]
+    row = ops.reshape(ops.arange(b), (-1, 1, 1))
+    head = ops.reshape(ops.arange(h), (1, -1, 1))
+    slot = ops.reshape(index, (-1, 1, 1)) + ops.arange(n)  # (b, 1, n)
+    zero = ops.zeros_like(row + head + slot)
+    where = ops.stack([row + zero, head + zero, slot + zero], axis=-1)
     return ops.scatter_update(
         cache,
-        ops.reshape(where, (-1, 2)),
-        ops.reshape(new, (-1, *cache.shape[2:])),
+        ops.reshape(where, (-1, 3)),
+        ops.reshape(new, (-1, cache.shape[-1])),
     )
+
+
+def _check_index(index, slots, n):
+    """Returns int32 indices that fit, and where the given ones did."""
+    if hasattr(index, "dtype"):
+        integer = keras.backend.is_int_dtype(index.dtype)
+    else:
+        integer = np.asarray(index).dtype.kind in "iu"
+    if not integer:
+        raise ValueError(
+            "`index` must be an integer, or integers `(batch,)`. "
+            f"Received: index={index!r}"
+        )
+    if is_known(slots) and is_known(n) and n > slots:
+        raise ValueError(
+            f"{n} tokens do not fit in a cache of {slots} slots. "
+            f"Received: index={index}"
+        )
+    return check_indices("index", index, slots - n + 1)

@@ -9,7 +9,7 @@ from keras import ops
 from su_models.backend.autodiff import gradient
 from su_models.backend.compile import compiled
 from su_models.backend.tracing import is_known
-from su_models.utils.checks import check_not_negative, check_size, is_real
+from su_models.utils.checks import check_not_negative, check_number, check_size
 
 
 def minimize_over_simplex(
@@ -70,18 +70,14 @@ def minimize_over_simplex(
     """
     if not callable(fn):
         raise ValueError(f"`fn` must be callable. Received: fn={fn!r}")
-    if step_size is not None and not (
-        is_real(step_size) and 0 < step_size <= 1
-    ):
-        raise ValueError(
-            "`step_size` must be None or a number in (0, 1]. "
-            f"Received: step_size={step_size!r}"
-        )
+    step_size = check_number(
+        "step_size", step_size, above=0, most=1, optional=True
+    )
     tolerance = check_not_negative("tolerance", tolerance)
     max_steps = check_size("max_steps", max_steps)
     start = _checked(start)
     program = _program(fn, step_size is not None)
-    eta = 0.0 if step_size is None else float(step_size)
+    eta = 0.0 if step_size is None else step_size
     p, gap = program(start, list(args), eta, tolerance, max_steps)
     if is_known(gap) and np.isnan(ops.convert_to_numpy(gap)).any():
         raise ValueError(

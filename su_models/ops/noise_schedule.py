@@ -3,7 +3,11 @@
 import keras
 import numpy as np
 
-from su_models.utils.checks import is_integer
+from su_models.utils.checks import (
+    check_not_negative,
+    check_numbers,
+    check_size,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -43,7 +47,7 @@ class NoiseSchedule:
     """
 
     def __init__(self, alphas):
-        alphas = np.asarray(alphas, "float64")
+        alphas = check_numbers("alphas", alphas)
         if alphas.ndim != 1 or not alphas.size:
             raise ValueError(
                 "`alphas` must be a sequence of at least one number. "
@@ -63,23 +67,33 @@ class NoiseSchedule:
     @classmethod
     def author(cls, num_steps=1000):
         """α_t = √(1 - 0.02 t/T), Eq. (18)."""
-        steps = _steps(num_steps)
+        num_steps = check_size("num_steps", num_steps)
+        steps = np.arange(1, num_steps + 1)
         return cls(np.sqrt(1 - 0.02 * steps / num_steps))
 
     @classmethod
     def cosine(cls, num_steps=1000, offset=0.008):
-        """ᾱ_t = cos(π/2 · (t/T + s)/(1 + s)), https://arxiv.org/abs/2102.09672.
+        """ᾱ_t = f(t)/f(0), as in https://arxiv.org/abs/2102.09672.
 
-        The noise of a step is capped at β_t² = 0.999, as in that paper.
+            f(t) = cos(π/2 · (t/T + s)/(1 + s))
+
+        The noise of a step is capped at β_t² = 0.999, as in that paper. The
+        cap acts on the last step alone, where f(T) = 0.
+
+        Args:
+            num_steps: int >= 1. T.
+            offset: float >= 0, s.
         """
-        steps = np.concatenate([[0.0], _steps(num_steps)])
+        num_steps = check_size("num_steps", num_steps)
+        offset = check_not_negative("offset", offset)
+        steps = np.arange(num_steps + 1)
         bar = np.cos(np.pi / 2 * (steps / num_steps + offset) / (1 + offset))
         return cls.from_betas(np.minimum(1 - (bar[1:] / bar[:-1]) ** 2, 0.999))
 
     @classmethod
     def from_betas(cls, betas):
         """From the paper's betas, the variances β_t² of the T steps."""
-        betas = np.asarray(betas, "float64")
+        betas = check_numbers("betas", betas)
         if not ((betas > 0) & (betas < 1)).all():
             raise ValueError(
                 "Each of `betas` must be in (0, 1), both excluded. "
@@ -95,10 +109,15 @@ class NoiseSchedule:
         return cls(**config)
 
 
-def _steps(num_steps):
-    if not is_integer(num_steps) or num_steps < 1:
+def check_schedule(schedule):
+    """Returns `schedule`.
+
+    Raises:
+        ValueError: if it is no `NoiseSchedule`.
+    """
+    if not isinstance(schedule, NoiseSchedule):
         raise ValueError(
-            "`num_steps` must be a positive integer. "
-            f"Received: num_steps={num_steps}"
+            "`schedule` must be a `su_models.sampling.NoiseSchedule`. "
+            f"Received: schedule={schedule!r}"
         )
-    return np.arange(1, int(num_steps) + 1, dtype="float64")
+    return schedule

@@ -1,6 +1,10 @@
 """The divergence of a normal distribution from the standard one."""
 
+import keras
 from keras import ops
+
+from su_models.backend.match_axes import match_shape
+from su_models.backend.precision import sum_dtype
 
 
 def normal_kl(mean, log_variance):
@@ -13,11 +17,15 @@ def normal_kl(mean, log_variance):
 
     Args:
         mean: μ, floats `(..., d)`.
-        log_variance: log σ², floats `(..., d)`.
+        log_variance: log σ², floats `(..., d)`, of the shape of `mean`.
 
     Returns:
-        float32 `(...)`. Against a reconstruction that is summed, not
-        averaged, over its axes, average it over the batch.
+        `(...)`, float32, or float64 if `mean` is. Against a reconstruction
+        that is summed, not averaged, over its axes, average it over the
+        batch.
+
+    Raises:
+        ValueError: if the two shapes differ, or have no axis.
 
     Example:
 
@@ -25,6 +33,16 @@ def normal_kl(mean, log_variance):
     >>> print(keras.ops.convert_to_numpy(su_models.ops.normal_kl(zeros, zeros)))
     [0. 0.]
     """
-    mean, log = ops.cast(mean, "float32"), ops.cast(log_variance, "float32")
+    mean, log = (
+        x if isinstance(x, keras.KerasTensor) else ops.convert_to_tensor(x)
+        for x in (mean, log_variance)
+    )
+    if not mean.shape:
+        raise ValueError(
+            "`mean` must be of shape (..., d). Received: mean of shape ()"
+        )
+    log = match_shape("log_variance", log, mean)
+    wide = sum_dtype(mean.dtype)
+    mean, log = ops.cast(mean, wide), ops.cast(log, wide)
     # expm1: for small log σ² the difference σ² - log σ² - 1 would cancel
     return ops.sum(ops.square(mean) + ops.expm1(log) - log, axis=-1) / 2

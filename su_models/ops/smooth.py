@@ -1,10 +1,12 @@
 """Smooth approximations of functions that have no useful derivative."""
 
 import math
-import numbers
 
 import keras
 from keras import ops
+
+from su_models.backend.tracing import is_known
+from su_models.utils.checks import check_choice, check_positive
 
 # below this steepness the smoothed staircase is x - 1/2 to float32's precision
 _STAIRCASE = 1.0
@@ -40,7 +42,7 @@ def smooth_max(x, sharpness=1.0, axis=-1):
     3.031
     """
     x, dtype = to_float32(x)
-    check_sharpness(sharpness)
+    sharpness = check_sharpness(sharpness, x.dtype)
     # exact for equal entries and for a large K
     top = ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
     y = ops.logsumexp(sharpness * (x - top), axis=axis) / sharpness
@@ -75,7 +77,7 @@ def smooth_one_hot(x, sharpness=1.0, axis=-1):
     [0.0, 0.0, 0.0, 1.0, 0.0]
     """
     x, dtype = to_float32(x)
-    check_sharpness(sharpness)
+    sharpness = check_sharpness(sharpness, x.dtype)
     return ops.cast(ops.softmax(sharpness * x, axis=axis), dtype)
 
 
@@ -108,7 +110,7 @@ def smooth_argmax(x, sharpness=1.0, axis=-1):
     3.0
     """
     x, dtype = to_float32(x)
-    check_sharpness(sharpness)
+    sharpness = check_sharpness(sharpness, x.dtype)
     p = ops.softmax(sharpness * x, axis=axis)
     p = ops.moveaxis(p, axis, -1)
     index = ops.cast(ops.arange(ops.shape(p)[-1]), p.dtype)
@@ -141,7 +143,7 @@ def smooth_abs(x, sharpness=1.0):
     3.0
     """
     x, dtype = to_float32(x, rank=0)
-    check_sharpness(sharpness)
+    sharpness = check_sharpness(sharpness, x.dtype)
     # ln(e^u + e^-u) = softplus(2u) - u: no overflow, smooth at 0 as well
     y = ops.softplus(2.0 * sharpness * x) / sharpness - x
     return ops.cast(y, dtype)
@@ -178,8 +180,9 @@ def smooth_relu(x, sharpness=1.0, form="softplus"):
     >>> round(float(su_models.ops.smooth_relu(1.0, form="gelu")), 4)
     0.8413
     """
+    check_choice("form", form, ("softplus", "gaussian", "swish", "gelu"))
     x, dtype = to_float32(x, rank=0)
-    check_sharpness(sharpness)
+    sharpness = check_sharpness(sharpness, x.dtype)
     u = sharpness * x
     if form == "softplus":
         y = ops.softplus(u) / sharpness
@@ -188,13 +191,8 @@ def smooth_relu(x, sharpness=1.0, form="softplus"):
         y = 0.5 * (x * ops.erf(u / math.sqrt(2.0)) + x + bell / sharpness)
     elif form == "swish":
         y = x * ops.sigmoid(u)
-    elif form == "gelu":
-        y = 0.5 * (x + x * ops.erf(u / math.sqrt(2.0)))
     else:
-        raise ValueError(
-            '`form` must be "softplus", "gaussian", "swish" or "gelu". '
-            f"Received: form={form!r}"
-        )
+        y = 0.5 * (x + x * ops.erf(u / math.sqrt(2.0)))
     return ops.cast(y, dtype)
 
 
@@ -228,7 +226,7 @@ def smooth_floor(x, sharpness=10.0):
     [0.0, 1.0, -1.0]
     """
     x, dtype = to_float32(x, rank=0)
-    check_sharpness(sharpness, tensor=False)
+    sharpness = check_sharpness(sharpness, tensor=False)
     if sharpness <= _STAIRCASE:
         return ops.cast(x - 0.5, dtype)
     step = ops.stop_gradient(ops.floor(x))
@@ -265,21 +263,25 @@ def to_float32(x, rank=1):
     return ops.cast(x, "float64" if dtype == "float64" else "float32"), dtype
 
 
-def check_sharpness(sharpness, tensor=True):
-    """Refuses what is no number above 0.
+def check_sharpness(sharpness, dtype="float32", tensor=True):
+    """Returns `sharpness` as a `float`, or as a tensor of `dtype`.
 
     Args:
         sharpness: what was received.
-        tensor: bool. Whether a tensor, whose value is not looked at, may be.
+        dtype: of the tensor that it multiplies.
+        tensor: bool. Whether a tensor is accepted.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is no finite number above 0, or a tensor of which
+            a known entry is none.
     """
-    if isinstance(sharpness, numbers.Real) and 0 < sharpness < math.inf:
-        return
-    if tensor and ops.is_tensor(sharpness):
-        return
-    raise ValueError(
-        "`sharpness` must be a number above 0. "
-        f"Received: sharpness={sharpness!r}"
-    )
+    if not tensor or not ops.is_tensor(sharpness):
+        return check_positive("sharpness", sharpness)
+    if is_known(sharpness):
+        values = ops.convert_to_numpy(ops.cast(sharpness, "float32"))
+        if not ((values > 0) & (values < math.inf)).all():
+            raise ValueError(
+                "`sharpness` must be above 0 and finite. "
+                f"Received: sharpness={values}"
+            )
+    return ops.cast(sharpness, dtype)

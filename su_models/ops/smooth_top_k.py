@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from su_models.ops.smooth import check_sharpness, to_float32
-from su_models.utils.checks import is_integer
+from su_models.utils.checks import check_choice, check_integer
 
 # halvings of an interval until float32 holds no middle
 _BISECTIONS = 48
@@ -48,7 +48,7 @@ def soft_k_max(x, k, sharpness=1.0, axis=-1):
     >>> [round(float(v), 3) for v in p]
     [1.0, 0.0, 0.0, 1.0]
     """
-    x, dtype = _prepared(x, k, sharpness, axis)
+    x, k, dtype = _prepared(x, k, sharpness, axis)
     x = x - ops.min(x, axis=-1, keepdims=True)
     p = ops.softmax(x, axis=-1)
     for _ in range(k - 1):
@@ -100,12 +100,8 @@ def thre_top_k(x, k, sharpness=1.0, form="laplace", axis=-1):
     >>> [round(float(v), 3) for v in p]
     [0.106, 0.039, 0.682, 0.883, 0.289]
     """
-    if form not in _FORMS:
-        raise ValueError(
-            f"`form` must be one of {', '.join(_FORMS)}. "
-            f"Received: form={form!r}"
-        )
-    x, dtype = _prepared(x, k, sharpness, axis)
+    check_choice("form", form, tuple(_FORMS))
+    x, k, dtype = _prepared(x, k, sharpness, axis)
     if k == x.shape[-1]:
         p = _ones(x)
     else:
@@ -156,7 +152,7 @@ def grad_top_k(x, k, sharpness=1.0, axis=-1):
     >>> [round(float(v), 3) for v in p]
     [1.0, 0.0, 0.0, 1.0]
     """
-    x, dtype = _prepared(x, k, sharpness, axis)
+    x, k, dtype = _prepared(x, k, sharpness, axis)
     if k == x.shape[-1]:
         p = _ones(x)
     else:
@@ -168,20 +164,16 @@ def grad_top_k(x, k, sharpness=1.0, axis=-1):
 
 
 def _prepared(x, k, sharpness, axis):
-    """Returns `sharpness * x` with `axis` last, in float32, and the dtype."""
+    """Returns `sharpness * x` with `axis` last, in float32; k; the dtype."""
     x, dtype = to_float32(x)
-    check_sharpness(sharpness)
+    sharpness = check_sharpness(sharpness, x.dtype)
     x = ops.moveaxis(sharpness * x, axis, -1)
     n = x.shape[-1]
     if n is None:
         raise ValueError(
             f"The size of `axis` must be known. Received: shape={x.shape}"
         )
-    if not is_integer(k) or not 1 <= k <= n:
-        raise ValueError(
-            f"`k` must be an integer from 1 to {n}. Received: k={k!r}"
-        )
-    return x, dtype
+    return x, check_integer("k", k, least=1, most=n), dtype
 
 
 def _ones(x):

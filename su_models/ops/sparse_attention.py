@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.precision import accumulated_einsum
 from su_models.utils.checks import is_integer
 
 _FAR = -1e30  # added to scores: below every real one, and no infinity
@@ -26,7 +27,7 @@ def local_attention(
     A block of queries is multiplied by the block of keys that it can reach,
     so time and memory are O(n window). What is outside of the sequence, of
     the window or of a mask has no weight at all. A query that may attend to
-    nothing gets 0. Softmax is in float32.
+    nothing gets 0. Softmax and sums are in float32, or float64 if q is.
 
     Args:
         q: `(batch, n, heads, key_dim)`.
@@ -165,7 +166,7 @@ def sparse_attention(
     return _joined([near, far], v.dtype)
 
 
-# ---- parts: (N, m, Z), `(b, n, h, dim)` and twice `(b, n, h, 1)`, float32
+# ---- parts: N `(b, n, h, dim)`, m and Z `(b, n, h, 1)`, in `sum_dtype`
 
 
 def _local(q, k, v, window, causal, key_mask, pair_mask, drop):
@@ -264,8 +265,7 @@ def _parts(layout, q, k, v, keep, real, drop):
         Three tensors in the layout of q, m and Z with one feature.
     """
     queries, keys = layout.replace("X", "q"), layout.replace("X", "k")
-    scores = ops.einsum(f"{queries},{keys}->bchqk", q, k)
-    scores = ops.cast(scores, "float32")
+    scores = accumulated_einsum(f"{queries},{keys}->bchqk", q, k)
     keep = ops.logical_and(keep, ops.expand_dims(real, 2))
     scores = ops.where(keep, scores, _FAR)
     m = ops.max(ops.stop_gradient(scores), axis=-1, keepdims=True)
@@ -274,11 +274,10 @@ def _parts(layout, q, k, v, keep, real, drop):
     z = ops.sum(e, axis=-1, keepdims=True)
     m, sums = (ops.einsum(f"bchqd->{queries}", x) for x in (m, z))
     half = keras.backend.standardize_dtype(v.dtype) == "float16"
-    if half:  # ends at 65504: a sum of many values may not
+    if half:  # ends at 65504: not every machine's product goes beyond
         e = e / ops.maximum(z, 0.5)
     e = ops.cast(e if drop is None else drop(e), v.dtype)
-    context = ops.einsum(f"bchqk,{keys}->{queries}", e, v)
-    context = ops.cast(context, "float32")
+    context = accumulated_einsum(f"bchqk,{keys}->{queries}", e, v)
     return context * sums if half else context, m, sums
 
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from su_models.utils.checks import is_integer, is_real
+from su_models.utils.checks import check_integer, check_not_negative
 
 # float32 normal numbers of all backends lie within ±6
 REACH = 7.0
@@ -120,15 +120,8 @@ class _Angle:
     """The distribution of the angle φ, cut into panels."""
 
     def __init__(self, dim, kappa):
-        if not is_integer(dim) or dim < 2:
-            raise ValueError(
-                f"`dim` must be an integer >= 2. Received: dim={dim!r}"
-            )
-        if not is_real(kappa) or kappa < 0:
-            raise ValueError(
-                f"`kappa` must be a number >= 0. Received: kappa={kappa!r}"
-            )
-        self.power, self.kappa = dim - 2, float(kappa)
+        self.power = check_integer("dim", dim, least=2) - 2
+        self.kappa = check_not_negative("kappa", kappa)
         self.peak = 0.0
         mode, width = self._mode()
         self.peak = float(self._log(np.float64(mode)))

@@ -1,4 +1,4 @@
-"""Copies of optimizers that share their variables and step differently."""
+"""Copies of optimizers that share their variables but step differently."""
 
 import functools
 import re
@@ -8,44 +8,47 @@ import keras
 from su_models.backend.sparse_rows import RowView
 
 
-def _adapted(optimizer, mixin, **attributes):
-    """Returns a copy of an optimizer whose steps are those of a mixin.
+def adapted(optimizer, mixin, **attributes):
+    """Returns a copy of an optimizer whose steps are changed by a mixin.
 
-    The copy has the variables of the original, so that its `apply` steps the
-    original. It lives for one `apply`; the original is left as it is. Where
-    an optimizer wraps others those are adapted, not the wrapper.
+    The copy shares the variables of the original, so that its `apply` steps
+    the original. It lives for one `apply` and leaves the original unchanged.
+    If an optimizer wraps others, those are adapted instead of the wrapper.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
-        mixin: subclass of `_Adapted`. Its methods see the arguments below as
-            attributes and call the optimizer's through `super()`.
+        mixin: class. Its methods see the arguments below as attributes and
+            call the optimizer's through `super()`.
         attributes: attributes of the copy.
+
+    Raises:
+        ValueError: if the mixin is already there with other attributes.
     """
     cls = type(optimizer)
     if hasattr(optimizer, "inner_optimizer"):
-        inner = _adapted(optimizer.inner_optimizer, mixin, **attributes)
-        return _copied(optimizer, cls, inner_optimizer=inner)
+        inner = adapted(optimizer.inner_optimizer, mixin, **attributes)
+        return copied_as(optimizer, cls, inner_optimizer=inner)
     if hasattr(optimizer, "optimizers"):
-        inner = [_adapted(o, mixin, **attributes) for o in optimizer.optimizers]
-        return _copied(optimizer, cls, _inner_optimizers=inner)
+        inner = [adapted(o, mixin, **attributes) for o in optimizer.optimizers]
+        return copied_as(optimizer, cls, _inner_optimizers=inner)
     if issubclass(cls, mixin):  # idempotent, with the same arguments
         had = {name: vars(optimizer)[name] for name in attributes}
         if had != attributes:
             raise ValueError(
-                "The same wrapper is around an optimizer twice: give all its "
+                "The same wrapper is around an optimizer twice: pass all its "
                 f"arguments to one. Received: {had} and {attributes}"
             )
         return optimizer
-    return _copied(optimizer, _mixed(cls, mixin), **attributes)
+    return copied_as(optimizer, _mixed(cls, mixin), **attributes)
 
 
-def _copied(optimizer, cls, **attributes):
+def copied_as(optimizer, cls, **attributes):
     """Returns a shallow copy; `copy.copy` would save and load a Keras object.
 
     Args:
-        optimizer: what to copy.
+        optimizer: `keras.optimizers.Optimizer`.
         cls: the class of the copy.
-        attributes: those of the copy, past all tracking.
+        attributes: attributes of the copy, which Keras does not track.
     """
     copied = object.__new__(cls)
     vars(copied).update(vars(optimizer))
@@ -105,12 +108,22 @@ class _Adapted:
                 view.assign_sub(view.value * self.weight_decay * rate)
 
 
-def _matching(patterns, argument, variables=None):
-    """Refuses what is no pattern and, given variables, what matches none."""
+def check_patterns(patterns, argument, variables=None):
+    """Rejects patterns that are none or, given variables, that match none.
+
+    Args:
+        patterns: list or dict of regular expressions.
+        argument: its name, for the message.
+        variables: optional list of Keras variables.
+
+    Raises:
+        ValueError: if a pattern is no regular expression, or is found in no
+            variable's path.
+    """
     for pattern in patterns:
         if not _is_expression(pattern):
             raise ValueError(
-                f"`{argument}` holds regular expressions. "
+                f"`{argument}` must hold regular expressions. "
                 f"Received: {argument}={patterns!r}"
             )
         if variables is None:
@@ -118,7 +131,8 @@ def _matching(patterns, argument, variables=None):
         paths = [v.path for v in variables]
         if not any(re.search(pattern, path) for path in paths):
             raise ValueError(
-                f"No variable has this pattern in its path. There are {paths}. "
+                f"`{argument}` must hold patterns that are found in the path "
+                f"of a variable. The paths are {paths}. "
                 f"Received: {argument}=[..., {pattern!r}, ...]"
             )
 

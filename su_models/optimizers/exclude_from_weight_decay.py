@@ -4,29 +4,34 @@ import re
 
 import keras
 
-from su_models.optimizers.adapted import _adapted, _matching
-from su_models.optimizers.wrapper import _OptimizerWrapper
+from su_models.optimizers.adapted import adapted, check_patterns
+from su_models.optimizers.base import OptimizerWrapper
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class ExcludeFromWeightDecay(_OptimizerWrapper):
-    """Keeps an optimizer's weight decay off variables named by patterns.
+class ExcludeFromWeightDecay(OptimizerWrapper):
+    """Excludes variables, named by patterns, from weight decay.
 
     Article: https://kexue.fm/archives/7094
         《6个派生优化器的简单介绍及其实现》
 
-    What decays, and by how much, is the inner optimizer's `weight_decay`.
-    Biases and the scales of normalizations are what one excludes.
+    The rate is the inner optimizer's `weight_decay`. One usually excludes
+    biases and the scales of normalization layers.
 
-    Keras' own `exclude_from_weight_decay` looks at the last part of a name
-    only, and is forgotten when the model is saved. Here the patterns look at
-    the path, with the layers' names, and are a part of the config.
+    Keras' own `exclude_from_weight_decay` looks only at the last part of a
+    variable's path, and is lost when the model is saved. Here the patterns are
+    searched in the whole path, which has the names of the layers, and they are
+    part of the config.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
         exclude: list of patterns. A pattern is found by `re.search` in a
             variable's path, such as `"encoder/dense/bias"`.
         name: optional name.
+
+    Raises:
+        ValueError: if `exclude` is no list of regular expressions; when the
+            optimizer is built, if a pattern is found in no path.
 
     Example:
 
@@ -42,17 +47,17 @@ class ExcludeFromWeightDecay(_OptimizerWrapper):
                 "`exclude` must be a list of patterns. "
                 f"Received: exclude={exclude!r}"
             )
-        _matching(exclude, "exclude")
+        check_patterns(exclude, "exclude")
         self.exclude = list(exclude)
 
     def build(self, variables):
         if self.built:
             return
-        _matching(self.exclude, "exclude", variables)
+        check_patterns(self.exclude, "exclude", variables)
         super().build(variables)
 
     def _adapted_inner(self):
-        return _adapted(
+        return adapted(
             self.inner_optimizer, _Excluded, decay_excluded=self.exclude
         )
 

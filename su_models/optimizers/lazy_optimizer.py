@@ -6,8 +6,10 @@ from typing import Any
 import keras
 
 from su_models.backend.sparse_rows import RowView, choose_rows, sum_rows
-from su_models.optimizers.adapted import _adapted, _copied
-from su_models.optimizers.summed_gradients import SummedGradients, _Summed
+from su_models.optimizers.adapted import adapted, copied_as
+from su_models.optimizers.base import SummedSteps
+from su_models.optimizers.summed_gradients import SummedGradients
+from su_models.utils.checks import check_choice
 
 # They step each number by itself: a row of the table needs no other row.
 _BY_ROWS = {
@@ -38,60 +40,65 @@ _MOMENTS = ("frozen", "decayed")
 
 @keras.saving.register_keras_serializable(package="su_models")
 class LazyOptimizer(SummedGradients):
-    """Updates only those rows of an embedding that the batch has touched.
+    """Updates only those rows of an embedding that are in the batch.
 
     Article: https://kexue.fm/archives/6869
         《Keras实现两个优化器：Lookahead和LazyOptimizer》
 
-    An optimizer with momentum moves all rows at each step, also those of
-    tokens that are not in the batch: their gradient is zero, their moments
-    are not. This moves rows that have been seen little again and again, and
-    they overfit. Here a row is touched if its gradient, summed over the
-    batch, is not zero. All other rows keep their weight, bit for bit.
+    An optimizer with momentum moves all rows at each step, including those of
+    tokens that are not in the batch: their gradient is zero, but their moments
+    are not. Rows of rare tokens are thus moved again and again along a few
+    gradients, and overfit. Here a row is touched if its gradient, summed over
+    the batch, is not zero. All other rows keep their weight, bit for bit.
 
-    What becomes of their moments:
+    The moments of the other rows:
 
-    * `"frozen"`: they stay too, as in the lazy Adam of TensorFlow Addons.
-    * `"decayed"`: they go on as in a step with gradient zero, m ← βm, which
-      is what the author's does.
+    * `"frozen"`: stay as they are, as in the lazy Adam of TensorFlow Addons.
+    * `"decayed"`: change as in a step with gradient zero, m ← βm, as in the
+      author's optimizer.
 
-    Steps are counted once for all rows, touched or not: Adam's correction of
-    its bias and learning rate schedules go by the step of the whole.
+    Bias correction and learning rate schedules use the global step, which is
+    counted once for all rows, touched or not.
 
-    All else is the inner optimizer's, and is set there. Clipping takes the
-    summed gradients, decoupled weight decay is for touched rows only, and
-    accumulated gradients touch the rows of all their batches. Moving averages
-    and constraints go over all rows, as Keras has them. An L2 penalty in the
-    loss touches every row: use weight decay.
+    Everything else belongs to the inner optimizer and is set there. Clipping
+    sees the summed gradients, decoupled weight decay applies to touched rows
+    only, and accumulated gradients touch the rows of all their batches. Moving
+    averages and constraints go over all rows, as in Keras. An L2 penalty in
+    the loss touches every row: use weight decay instead.
 
     The order of wrappers does not matter: `LazyOptimizer(Lookahead(adam))`
-    does what `Lookahead(LazyOptimizer(adam))` does. It is the step along the
-    gradient that is lazy, while the step back is for all rows; it leaves
-    those alone that nothing has touched. The same goes for
+    does the same as `Lookahead(LazyOptimizer(adam))`. The step along the
+    gradient is lazy, whereas the step back goes over all rows; it does not
+    move rows that were never touched. The same holds for
     `keras.optimizers.MultiOptimizer`. `LossScaleOptimizer` belongs outside.
 
-    Cost: on TensorFlow a step goes with the number of ids in the batch, not
-    with the size of the table, and no gradient of the size of the table is
-    made, if moments are frozen, the inner optimizer steps each number by
-    itself (all of Keras but Adafactor, Lamb and Muon; an optimizer of your
-    own if it inherits `update_step` from one of them), and the gradient of
-    the table comes from lookups alone. Accumulation, moving averages,
-    constraints and mixed precision go over the table. Compile with
-    `jit_compile=True`: without XLA TensorFlow copies the table at each step.
-    On PyTorch the gradient is dense, and the step goes with the rows. On JAX
-    the result is the same and the cost that of the inner optimizer.
+    Cost: on TensorFlow the time of a step grows with the number of ids in the
+    batch instead of the size of the table, and no gradient of the size of the
+    table is made, provided that moments are frozen, that the inner optimizer
+    steps each number by itself (all of Keras except Adafactor, Lamb and Muon;
+    an optimizer of your own if it inherits `update_step` from one of them),
+    and that the gradient of the table comes from lookups alone. Accumulation,
+    moving averages, constraints and mixed precision go over the table. Compile
+    with `jit_compile=True`: without XLA, TensorFlow copies the table at each
+    step. On PyTorch the gradient is dense, but the step grows with the number
+    of touched rows. On JAX the result is the same, at the cost of the inner
+    optimizer.
 
-    Differs: the author's steps the counter of the inner optimizer several
-    times in a step, once for each embedding.
+    Differs: the author's optimizer increments the counter of the inner
+    optimizer several times in a step, once for each embedding.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
         moments: `"frozen"` or `"decayed"`.
-        embeddings: which variables to treat so. None: those that are called
-            `embeddings`, as the weights of `keras.layers.Embedding` are. Else
-            a list of layers or of variables, or of names of either. Of a
-            layer those of rank 2 and more are taken. Rows are along axis 0.
+        embeddings: list of layers, of variables, or of names of either. Of a
+            layer, its variables of rank 2 and more are taken. Rows are along
+            axis 0. None takes all variables called `embeddings`, like those of
+            `keras.layers.Embedding`.
         name: optional name.
+
+    Raises:
+        ValueError: if an argument is none of these; when the optimizer is
+            built, if a name belongs to no variable.
 
     Example:
 
@@ -105,23 +112,18 @@ class LazyOptimizer(SummedGradients):
         self, optimizer, moments="frozen", embeddings=None, name=None, **kwargs
     ):
         super().__init__(optimizer, name, **kwargs)
-        if moments not in _MOMENTS:
-            raise ValueError(
-                '`moments` must be "frozen" or "decayed". '
-                f"Received: moments={moments!r}"
-            )
-        self.moments = moments
+        self.moments = check_choice("moments", moments, _MOMENTS)
         self.embeddings = _names(embeddings)
 
     def build(self, variables):
         if self.built:
             return
-        # before anything is built: a misspelt name leaves nothing behind
+        # first of all: a misspelt name must leave nothing built
         self._tables = {id(v) for v in _tables(variables, self.embeddings)}
         super().build(variables)
 
     def _adapted_inner(self):
-        return _adapted(
+        return adapted(
             self.inner_optimizer,
             _Lazy,
             loss_scale_factor=None,
@@ -137,7 +139,7 @@ class LazyOptimizer(SummedGradients):
         }
 
 
-class _Lazy(_Summed):
+class _Lazy(SummedSteps):
     """What `LazyOptimizer` changes in the inner optimizer.
 
     The inner optimizer steps views in the place of a table and its moments:
@@ -145,7 +147,7 @@ class _Lazy(_Summed):
     """
 
     def _apply_weight_decay(self, variables):
-        # that of the tables is a part of their step
+        # the decay of tables is part of their step
         others = [v for v in variables if not self._is_lazy(v)]
         if others:
             super()._apply_weight_decay(others)
@@ -191,7 +193,7 @@ class _Lazy(_Summed):
 
     def _stepping(self, tables):
         """Returns a copy with the views for moments, decayed if need be."""
-        stepping = _copied(self, type(self))
+        stepping = copied_as(self, type(self))
         for name, listed in vars(self).items():
             if _lists_moments(name, listed, self._trainable_variables):
                 listed = list(listed)
@@ -275,7 +277,7 @@ def _name(x):
     if isinstance(x, str) and x:
         return x
     raise ValueError(
-        "`embeddings` holds layers, variables or their names. "
+        "`embeddings` must hold layers, variables or their names. "
         f"Received: embeddings=[..., {x!r}, ...]"
     )
 
@@ -290,8 +292,8 @@ def _tables(variables, names):
         named = [v for v in candidates if f"/{name}/" in f"/{v.path}/"]
         if not named:
             raise ValueError(
-                "No variable of rank 2 or more has that name, nor has its "
-                f"layer. There are {[v.path for v in candidates]}. "
+                "`embeddings` must name variables of rank 2 or more, or their "
+                f"layers. The paths are {[v.path for v in candidates]}. "
                 f"Received: embeddings=[..., {name!r}, ...]"
             )
         found += named

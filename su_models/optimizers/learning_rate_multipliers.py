@@ -6,36 +6,40 @@ import re
 import keras
 from keras import ops
 
-from su_models.optimizers.adapted import _adapted, _copied, _matching
-from su_models.optimizers.wrapper import _OptimizerWrapper
+from su_models.optimizers.adapted import adapted, check_patterns, copied_as
+from su_models.optimizers.base import OptimizerWrapper
 from su_models.utils.checks import is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class LearningRateMultipliers(_OptimizerWrapper):
+class LearningRateMultipliers(OptimizerWrapper):
     """Multiplies the learning rate of any optimizer layer by layer.
 
     Article: https://kexue.fm/archives/6418
         《“让Keras更酷一些！”：分层的学习率和自由的梯度》
 
-    The use is fine-tuning: what is pretrained moves by less than what is new.
-    A variable is stepped with the rate λα, where α is the inner optimizer's
-    learning rate, and λ the product of the multipliers whose pattern is found
-    in its path. Decoupled weight decay, which has the learning rate as a
-    factor, is multiplied too. Steps, moments and their corrections are those
-    of the inner optimizer.
+    This is useful for fine-tuning, where pretrained layers move less than new
+    ones. A variable is stepped with the rate λα, where α is the inner
+    optimizer's learning rate and λ the product of the multipliers whose
+    pattern is found in the variable's path. Decoupled weight decay, which has
+    the learning rate as a factor, is multiplied as well. Steps, moments and
+    their corrections are those of the inner optimizer.
 
-    Differs: the article gets λ by training θ/λ (θ/√λ with SGD) in the place
-    of θ, as optimizers of Keras 2 could not be changed. bert4keras, in
-    `extend_with_parameter_wise_lr`, multiplies the step; that is the same
-    for all optimizers whose step is proportional to α.
+    Differs: the article trains θ/λ (θ/√λ with SGD) in place of θ, since
+    optimizers of Keras 2 could not be changed. bert4keras, in
+    `extend_with_parameter_wise_lr`, multiplies the step, which is the same for
+    all optimizers whose step is proportional to α.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
         multipliers: dict from patterns to numbers > 0. A pattern is found by
             `re.search` in a variable's path, such as `"encoder/dense/bias"`.
-            To leave a layer as it is set its `trainable` to False.
+            To freeze a layer, set its `trainable` to False instead.
         name: optional name.
+
+    Raises:
+        ValueError: if `multipliers` is no such dict; when the optimizer is
+            built, if a pattern is found in no path.
 
     Example:
 
@@ -51,23 +55,22 @@ class LearningRateMultipliers(_OptimizerWrapper):
                 "`multipliers` must be a dict of patterns and numbers. "
                 f"Received: multipliers={multipliers!r}"
             )
-        for value in multipliers.values():
-            if not is_real(value) or value <= 0:
-                raise ValueError(
-                    "Multipliers must be numbers > 0. "
-                    f"Received: multipliers={multipliers!r}"
-                )
-        _matching(multipliers, "multipliers")
-        self.multipliers = dict(multipliers)
+        check_patterns(multipliers, "multipliers")
+        if not all(is_real(x) and x > 0 for x in multipliers.values()):
+            raise ValueError(
+                "`multipliers` must have numbers > 0 as values. "
+                f"Received: multipliers={multipliers!r}"
+            )
+        self.multipliers = {p: float(x) for p, x in multipliers.items()}
 
     def build(self, variables):
         if self.built:
             return
-        _matching(self.multipliers, "multipliers", variables)
+        check_patterns(self.multipliers, "multipliers", variables)
         super().build(variables)
 
     def _adapted_inner(self):
-        return _adapted(
+        return adapted(
             self.inner_optimizer,
             _Multiplied,
             rate_multipliers=self.multipliers,
@@ -91,8 +94,8 @@ class _Multiplied:
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         step = super()._backend_update_step
         if hasattr(self, "_parallel_update_step"):
-            # Keras on PyTorch steps all variables at once, with one rate;
-            # its class for all backends steps one after the other
+            # Keras on PyTorch steps all variables at once, with one rate; its
+            # class for all backends steps one variable after the other
             for cls in type(self).__mro__:
                 if getattr(keras.optimizers, cls.__name__, None) is cls:
                     step = cls._backend_update_step.__get__(self)
@@ -104,7 +107,7 @@ class _Multiplied:
         for variable in variables:
             groups.setdefault(self._factor(variable), []).append(variable)
         for factor, group in groups.items():
-            scaled = _copied(self, type(self), rate_factor=factor)
+            scaled = copied_as(self, type(self), rate_factor=factor)
             super(_Multiplied, scaled)._apply_weight_decay(group)
 
     def _get_current_learning_rate(self):

@@ -4,45 +4,60 @@ import keras
 from keras import ops
 
 from su_models.backend.assign_if import assign_if
-from su_models.optimizers.wrapper import _OptimizerWrapper
+from su_models.optimizers.base import OptimizerWrapper
+from su_models.utils.checks import check_number, check_size
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class Lookahead(_OptimizerWrapper):
-    """Pulls any optimizer back, every few steps, to where it came from.
+class Lookahead(OptimizerWrapper):
+    """Pulls any optimizer back, every few steps, towards where it came from.
 
     Article: https://kexue.fm/archives/6869
         《Keras实现两个优化器：Lookahead和LazyOptimizer》
     Paper: https://arxiv.org/abs/1907.08610
 
-    Three steps, over and over:
+    Three steps are repeated:
 
         1. back up the weights: θ
-        2. `sync_period` steps of the inner optimizer from θ lead to θ~
+        2. `sync_period` steps of the inner optimizer lead from θ to θ~
         3. θ ← θ + α (θ~ - θ),  α = `slow_step_size`
 
     The backup (the slow weights) starts as the weights before the first step,
-    also if those are loaded after the optimizer was built.
+    even if those are loaded after the optimizer was built.
+
+    A second `fit` continues the cycle of the first. If the weights were set
+    in between (a new fold, the best epoch, a file, moving averages), the first
+    step of the second `fit` notices it and backs them up: they are not pulled
+    back to the earlier weights. A `fit` with moving averages ends with them,
+    so that the next one always starts a new cycle. Where weights are set at
+    another time, as in the middle of a `fit`, after one was interrupted, or in
+    a loop over `train_on_batch`, call `reset()`.
 
     Differs: bert4keras starts slow weights at zero, so that its first
     synchronization multiplies all weights by α.
 
-    Everything else is the inner optimizer's and is set there: learning rate,
-    weight decay, clipping, accumulation of gradients (`sync_period` counts
-    real updates), moving average (of the weights as the inner optimizer
-    leaves them, before step 3). A constraint holds after step 3 too.
+    Everything else belongs to the inner optimizer and is set there: learning
+    rate, weight decay, clipping, accumulation of gradients (`sync_period`
+    counts real updates), moving averages (of the weights as the inner
+    optimizer leaves them, before step 3). A constraint also holds after
+    step 3.
 
-    It nests: in another `Lookahead`, inside `keras.optimizers.MultiOptimizer`
-    and inside `keras.optimizers.LossScaleOptimizer`, which Keras itself puts
-    around it under `mixed_float16`. It costs one more copy of the weights,
-    and step 3 goes over all of them, also where gradients are sparse.
+    `Lookahead` can be wrapped by another `Lookahead`, by a
+    `keras.optimizers.MultiOptimizer` or by a
+    `keras.optimizers.LossScaleOptimizer`, which Keras itself adds under
+    `mixed_float16`. It needs one more copy of the weights, and step 3 goes
+    over all of them, even where gradients are sparse.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
         sync_period: integer >= 1. Steps of the inner optimizer in a cycle.
-        slow_step_size: float from 0 to 1, α. With 1 this is the inner
-            optimizer, with 0 nothing is learned.
+        slow_step_size: float in [0, 1], α. With 1 this is the inner
+            optimizer; with 0 nothing is learned.
         name: optional name.
+
+    Raises:
+        ValueError: if an argument is out of its range or belongs to the inner
+            optimizer.
 
     Example:
 
@@ -61,34 +76,27 @@ class Lookahead(_OptimizerWrapper):
         **kwargs,
     ):
         super().__init__(optimizer, name, **kwargs)
-        whole = isinstance(sync_period, int) and sync_period is not True
-        if not whole or sync_period < 1:
-            raise ValueError(
-                "`sync_period` must be an integer >= 1. "
-                f"Received: sync_period={sync_period!r}"
-            )
-        number = isinstance(slow_step_size, (int, float))
-        if not number or not 0 <= slow_step_size <= 1:
-            raise ValueError(
-                "`slow_step_size` must be a number from 0 to 1. "
-                f"Received: slow_step_size={slow_step_size!r}"
-            )
-        self.sync_period = sync_period
-        self.slow_step_size = slow_step_size
+        self.sync_period = check_size("sync_period", sync_period)
+        self.slow_step_size = check_number(
+            "slow_step_size", slow_step_size, least=0, most=1
+        )
 
     def build(self, variables):
         if self.built:
             return
         super().build(variables)
         self._slow_weights = self.add_optimizer_variables(variables, "slow")
+        # of the weights at the end of a `fit`; 0 if no step came after it
+        self._final = self.add_variable((), dtype="int", name="final")
 
     def _check_inner(self):
         inner = self.inner_optimizer
         members = getattr(inner, "optimizers", [])
-        if any(_accumulates(optimizer) for optimizer in members):
+        if any(o.gradient_accumulation_steps for o in members):
             raise ValueError(
-                "A `MultiOptimizer` whose members accumulate gradients does "
-                "not tell its updates: put a `Lookahead` around each member. "
+                "`optimizer` must be no `MultiOptimizer` whose members "
+                "accumulate gradients: it does not count its updates. Put a "
+                "`Lookahead` around each member. "
                 f"Received: optimizer={inner!r}"
             )
 
@@ -97,24 +105,61 @@ class Lookahead(_OptimizerWrapper):
 
         Args:
             grads: list of gradients, None where there is none.
-            trainable_variables: list of variables, those of `build` if None.
+            trainable_variables: list of variables; defaults to those that the
+                optimizer was built for.
+
+        Raises:
+            ValueError: if there is not one gradient for each variable.
         """
-        trainable_variables = self._known(trainable_variables)
+        trainable_variables = self._known(grads, trainable_variables)
+        updates = self._updates_so_far()
         # Not in build(): inside `fit` TensorFlow would make an initial value
         # a part of each step.
-        first = ops.equal(self._iterations, 0)
         assign_if(
-            first, lambda: [(slow, _value(v)) for v, slow in self._pairs()]
+            ops.equal(updates, 0),
+            lambda: [(slow, _value(v)) for v, slow in self._pairs()],
         )
         before = ops.copy(self.inner_optimizer.iterations)
         self.inner_optimizer.apply(
             grads, trainable_variables=trainable_variables
         )
-        updates = ops.subtract(self.inner_optimizer.iterations, before)
-        count = ops.add(self._iterations, updates)  # of real updates
-        sync = ops.logical_and(updates > 0, count % self.sync_period == 0)
+        new = ops.subtract(self.inner_optimizer.iterations, before)  # 0 or 1
+        updates = ops.add(updates, new)
+        sync = ops.logical_and(new > 0, updates % self.sync_period == 0)
         assign_if(sync, self._step_back)
-        self.assign(self._iterations, count)
+        self.assign(self._iterations, updates)
+        self.assign(self._final, ops.zeros_like(_value(self._final)))
+
+    def reset(self):
+        """Starts a new cycle, at the next step, from the weights as they are.
+
+        Call it after weights were set in the middle of a `fit` or between
+        calls of `train_on_batch`. Between two `fit`s it is not needed.
+        """
+        self._iterations.assign(0)
+
+    def finalize_variable_values(self, var_list):
+        """Ends a `fit`: remembers the weights, then takes averages if any."""
+        if self.built:
+            # averages are not where the last step ended: 2 is never equal
+            self._final.assign(2 if self.use_ema else self._fingerprint())
+        super().finalize_variable_values(var_list)
+
+    def _updates_so_far(self):
+        """Returns the updates since the cycles began; 0 if weights were set."""
+        final = _value(self._final)
+        now = ops.cond(
+            ops.not_equal(final, 0), self._fingerprint, lambda: final
+        )
+        count = _value(self._iterations)
+        return ops.where(ops.equal(now, final), count, ops.zeros_like(count))
+
+    def _fingerprint(self):
+        """Returns an odd number that changes with the weights."""
+        total = ops.zeros((), "int32")
+        for v, _ in self._pairs():
+            total = total * 31 + _hash(ops.reshape(_value(v), (-1,)))
+        return ops.cast(ops.bitwise_or(total, 1), self._final.dtype)
 
     def _step_back(self):
         """Returns pairs of variables and θ + α (θ~ - θ)."""
@@ -141,13 +186,19 @@ class Lookahead(_OptimizerWrapper):
         }
 
 
-def _accumulates(optimizer):
-    inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is not None:
-        return _accumulates(inner)
-    return bool(optimizer.gradient_accumulation_steps)
-
-
 def _value(variable):
     """Unwraps: jnp takes no Keras variable while JAX traces."""
     return ops.convert_to_tensor(variable)
+
+
+def _hash(x):
+    """Returns an int32 of the bits of a vector and their places.
+
+    Integers wrap around, so that the order of a sum does not matter: unlike a
+    sum of floats this is the same number in and outside of a compiled step.
+    """
+    size = keras.backend.standardize_dtype(x.dtype)[-2:]
+    bits = ops.view(x, "int16" if size == "16" else "int32")
+    bits = ops.cast(bits, "int32")  # (n,), of float64 (2n,)
+    places = 2 * ops.arange(bits.shape[0], dtype="int32") + 1
+    return ops.cast(ops.sum(bits * places), "int32")

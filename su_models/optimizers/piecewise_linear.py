@@ -1,31 +1,34 @@
-"""Learning rates along straight lines."""
+"""A learning rate that is linear between points."""
 
 import keras
 from keras import ops
 
-from su_models.utils.checks import is_integer, is_real
+from su_models.utils.checks import check_positive, is_integer, is_real
 
 
 @keras.saving.register_keras_serializable(package="su_models")
 class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that runs along straight lines from point to point.
+    """A learning rate that is linear between given points.
 
     Article: https://kexue.fm/archives/7094
         《6个派生优化器的简单介绍及其实现》
 
-    `{1000: 1, 20000: 0.1}` is: from 0 up to 1 in the first 1000 steps (the
-    warmup), down to 0.1 at step 20 000, 0.1 from then on. These numbers are
-    times `learning_rate`. Unless the schedule has a number for step 0 it
+    `{1000: 1, 20000: 0.1}` means: from 0 up to 1 in the first 1000 steps (the
+    warmup), down to 0.1 at step 20 000, and 0.1 from then on. These numbers
+    are multiplied by `learning_rate`. A schedule without a number for step 0
     begins at 0, so that the very first update, t = 0, changes nothing.
 
     The step is the optimizer's counter. With `gradient_accumulation_steps`
-    Keras hands schedules the number of batches, as bert4keras does.
+    Keras passes the number of batches to schedules, as bert4keras does.
 
     Args:
         schedule: dict from steps, integers >= 0, to numbers >= 0; or a list of
             such pairs.
-        learning_rate: float > 0, which all are multiplied by.
+        learning_rate: float > 0, the factor of all numbers.
         name: optional name.
+
+    Raises:
+        ValueError: if an argument is none of these.
 
     Example:
 
@@ -38,13 +41,8 @@ class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, schedule, learning_rate=1.0, name="PiecewiseLinear"):
         super().__init__()
-        if not is_real(learning_rate) or learning_rate <= 0:
-            raise ValueError(
-                "`learning_rate` must be a number > 0. "
-                f"Received: learning_rate={learning_rate!r}"
-            )
         self.schedule = _points(schedule)
-        self.learning_rate = learning_rate
+        self.learning_rate = check_positive("learning_rate", learning_rate)
         self.name = name
 
     def __call__(self, step):
@@ -93,7 +91,7 @@ def _step(step, schedule):
         step = int(step)  # keys of a dict that went through JSON
     if not is_integer(step) or step < 0:
         raise ValueError(
-            "The steps of `schedule` must be integers >= 0. "
+            "`schedule` must have integers >= 0 as steps. "
             f"Received: schedule={schedule!r}"
         )
     return int(step)

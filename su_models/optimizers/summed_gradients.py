@@ -3,29 +3,29 @@
 import keras
 
 from su_models.backend.sparse_rows import map_values, sum_rows
-from su_models.optimizers.adapted import _adapted
-from su_models.optimizers.wrapper import _OptimizerWrapper
+from su_models.optimizers.adapted import adapted
+from su_models.optimizers.base import OptimizerWrapper, SummedSteps
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SummedGradients(_OptimizerWrapper):
-    """Gives any optimizer the gradient of an embedding as it is: a sum.
+class SummedGradients(OptimizerWrapper):
+    """Sums the gradient of an embedding before any optimizer's step.
 
     Article: https://kexue.fm/archives/6869
         《Keras实现两个优化器：Lookahead和LazyOptimizer》
 
     TensorFlow's gradient of a lookup lists a row once for each time that it
-    was taken: g_1, ..., g_c. The gradient of the row is Σ g_i. Keras' Adam,
-    Adagrad, RMSprop and others square what is listed, Σ g_i² in the place
-    of (Σ g_i)², and so step up to √c times too far along a token that comes
-    c times in a batch; norms for clipping are wrong likewise. JAX and PyTorch
+    was looked up: g_1, ..., g_c. The gradient of the row is Σ g_i. Keras' Adam,
+    Adagrad, RMSprop and others square the listed gradients, Σ g_i² instead of
+    (Σ g_i)², and so step up to √c times too far along a token that occurs c
+    times in a batch; norms for clipping are wrong likewise. JAX and PyTorch
     sum, so that the same script gives other weights there. With this wrapper
-    the backends agree, and Keras' fixed `loss_scale_factor` takes sparse
-    gradients.
+    the backends agree, and Keras' fixed `loss_scale_factor` accepts sparse
+    gradients. The wrappers of `su_models.training` sum by themselves.
 
-    The step stays the inner optimizer's, also where it goes over the whole
-    table; `LazyOptimizer` sums too, and steps the rows of the batch only. On
-    JAX and PyTorch nothing is done. Under `tf.distribute` clipping sees one
+    The step remains the inner optimizer's, even where it goes over the whole
+    table; `LazyOptimizer` sums as well, and steps only the rows of the batch.
+    On JAX and PyTorch nothing is done. Under `tf.distribute` clipping sees one
     replica's gradients, as it does in Keras.
 
     Args:
@@ -45,9 +45,13 @@ class SummedGradients(_OptimizerWrapper):
 
         Args:
             grads: list of gradients, None where there is none.
-            trainable_variables: list of variables, those of `build` if None.
+            trainable_variables: list of variables; defaults to those that the
+                optimizer was built for.
+
+        Raises:
+            ValueError: if there is not one gradient for each variable.
         """
-        variables = self._known(trainable_variables)
+        variables = self._known(grads, trainable_variables)
         grads = [sum_rows(g) for g in grads]
         scale = self.loss_scale_factor
         if scale is not None:
@@ -58,18 +62,9 @@ class SummedGradients(_OptimizerWrapper):
         super().apply(grads, variables)
 
     def _adapted_inner(self):
-        return _adapted(self.inner_optimizer, _Summed, loss_scale_factor=None)
-
-
-class _Summed:
-    """What `SummedGradients` changes in the inner optimizer."""
-
-    def _clip_gradients(self, grads):
-        return map_values(super()._clip_gradients, grads)
-
-    def update_step(self, gradient, variable, learning_rate):
-        # replicas have put theirs one after the other
-        super().update_step(sum_rows(gradient), variable, learning_rate)
+        return adapted(
+            self.inner_optimizer, SummedSteps, loss_scale_factor=None
+        )
 
 
 def _is_overwriting(variable):

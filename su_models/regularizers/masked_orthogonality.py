@@ -1,9 +1,9 @@
 """Orthogonality of filters, of any length."""
 
-import numbers
-
 import keras
 from keras import ops
+
+from su_models.utils.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -43,13 +43,7 @@ class MaskedOrthogonality(keras.regularizers.Regularizer):
     """
 
     def __init__(self, factor=1e-4):
-        number = isinstance(factor, numbers.Real)
-        if not number or not 0 <= factor < float("inf"):
-            raise ValueError(
-                "`factor` must be a number of at least 0. "
-                f"Received: factor={factor!r}"
-            )
-        self.factor = float(factor)
+        self.factor = check_not_negative("factor", factor)
 
     def __call__(self, x):
         x = ops.convert_to_tensor(x)

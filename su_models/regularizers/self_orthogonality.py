@@ -1,9 +1,13 @@
 """Orthogonality of filters, seen in their own outputs."""
 
-import numbers
-
 import keras
 from keras import ops
+
+from su_models.utils.checks import (
+    check_flag,
+    check_not_negative,
+    check_positive,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -62,19 +66,10 @@ class SelfOrthogonality(keras.regularizers.Regularizer):
     """
 
     def __init__(self, gamma=10.0, l1=100.0, l2=1.0, average=False):
-        for name, value in {"gamma": gamma, "l1": l1, "l2": l2}.items():
-            number = isinstance(value, numbers.Real)
-            if not number or not 0 <= value < float("inf"):
-                raise ValueError(
-                    f"`{name}` must be a number of at least 0. "
-                    f"Received: {name}={value!r}"
-                )
-        if gamma == 0:
-            raise ValueError(
-                f"`gamma` must be above 0. Received: gamma={gamma!r}"
-            )
-        self.gamma, self.l1, self.l2 = float(gamma), float(l1), float(l2)
-        self.average = average
+        self.gamma = check_positive("gamma", gamma)
+        self.l1 = check_not_negative("l1", l1)
+        self.l2 = check_not_negative("l2", l2)
+        self.average = check_flag("average", average)
 
     def __call__(self, x):
         x = ops.convert_to_tensor(x)

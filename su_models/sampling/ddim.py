@@ -1,14 +1,17 @@
 """The sampler of DDIM."""
 
-import numbers
-
 import numpy as np
 
-from su_models.sampling.sampler import Sampler
-from su_models.utils.checks import is_integer
+from su_models.ops.noise_schedule import check_schedule
+from su_models.sampling.base import DiffusionSampler
+from su_models.utils.checks import (
+    check_choice,
+    check_integer,
+    check_not_negative,
+)
 
 
-class DDIM(Sampler):
+class DDIM(DiffusionSampler):
     """Sampling that may skip steps and may do without fresh noise.
 
     Article: https://kexue.fm/archives/9181
@@ -36,7 +39,7 @@ class DDIM(Sampler):
         spacing: `"leading"`, the author's: t = ..., 1 + 2s, 1 + s, 1, which
             begins below T; or `"trailing"`: t = T, T - s, T - 2s, ...
 
-    Call arguments: see `Sampler`.
+    Call arguments: see `DiffusionSampler`.
 
     Example:
 
@@ -47,35 +50,17 @@ class DDIM(Sampler):
     """
 
     def __init__(self, schedule, stride=1, eta=0.0, spacing="leading"):
-        num_steps = schedule.num_steps
-        if not is_integer(stride) or not 1 <= stride <= num_steps:
-            raise ValueError(
-                f"`stride` must be an integer in 1, ..., T = {num_steps}. "
-                f"Received: stride={stride}"
-            )
-        if not isinstance(eta, numbers.Real) or not 0 <= eta < np.inf:
-            raise ValueError(
-                "`eta` must be a number, not negative and finite. "
-                f"Received: eta={eta!r}"
-            )
-        if spacing not in ("leading", "trailing"):
-            raise ValueError(
-                '`spacing` must be "leading" or "trailing". '
-                f"Received: spacing={spacing}"
-            )
-        self.stride = int(stride)
-        self.eta = eta
-        self.spacing = spacing
-        super().__init__(schedule)
+        num_steps = check_schedule(schedule).num_steps
+        self.stride = check_integer("stride", stride, least=1, most=num_steps)
+        self.eta = check_not_negative("eta", eta)
+        self.spacing = check_choice("spacing", spacing, ("leading", "trailing"))
+        if spacing == "trailing":
+            times = np.arange(num_steps, 0, -self.stride)
+        else:
+            times = np.arange(1, num_steps + 1, self.stride)[::-1]
+        super().__init__(schedule, times, self._coefficients(schedule, times))
 
-    def steps(self):
-        num_steps = self.schedule.num_steps
-        if self.spacing == "trailing":
-            return np.arange(num_steps, 0, -self.stride)
-        return np.arange(1, num_steps + 1, self.stride)[::-1]
-
-    def coefficients(self):
-        s, t = self.schedule, self.times
+    def _coefficients(self, s, t):
         earlier = np.append(t[1:], 0)
         a = s.bar_alpha[t] / s.bar_alpha[earlier]
         sigma = self.eta * s.bar_beta[earlier] / s.bar_beta[t]

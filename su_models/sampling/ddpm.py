@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from su_models.sampling.sampler import Sampler
+from su_models.ops.noise_schedule import check_schedule
+from su_models.sampling.base import DiffusionSampler
+from su_models.utils.checks import check_choice
 
 
-class DDPM(Sampler):
+class DDPM(DiffusionSampler):
     """Ancestral sampling: every step, each with fresh noise.
 
     Article: https://kexue.fm/archives/9119
@@ -28,7 +30,7 @@ class DDPM(Sampler):
             normal; or `"posterior"`, σ_t = β̄_{t-1}/β̄_t β_t, right for data
             that is one point.
 
-    Call arguments: see `Sampler`.
+    Call arguments: see `DiffusionSampler`.
 
     Example:
 
@@ -40,24 +42,15 @@ class DDPM(Sampler):
     """
 
     def __init__(self, schedule, sigma="beta"):
-        if sigma not in ("beta", "posterior"):
-            raise ValueError(
-                '`sigma` must be "beta" or "posterior". '
-                f"Received: sigma={sigma}"
-            )
-        self.sigma = sigma
-        super().__init__(schedule)
-
-    def steps(self):
-        return np.arange(self.schedule.num_steps, 0, -1)
-
-    def coefficients(self):
-        s, t = self.schedule, self.times
-        sigma = s.beta[t] * (t > 1)
-        if self.sigma == "posterior":
-            sigma = sigma * s.bar_beta[t - 1] / s.bar_beta[t]
-        return (
+        s = check_schedule(schedule)
+        self.sigma = check_choice("sigma", sigma, ("beta", "posterior"))
+        t = np.arange(s.num_steps, 0, -1)
+        deviation = s.beta[t] * (t > 1)
+        if sigma == "posterior":
+            deviation = deviation * s.bar_beta[t - 1] / s.bar_beta[t]
+        coefficients = (
             1 / s.alpha[t],
             s.beta[t] ** 2 / s.bar_beta[t] / s.alpha[t],
-            sigma,
+            deviation,
         )
+        super().__init__(s, t, coefficients)

@@ -1,13 +1,10 @@
 """Sampling by Langevin dynamics."""
 
-import numpy as np
-
 from su_models.layers.diffusion.timestep_embedding import TimestepEmbedding
-from su_models.sampling.sampler import Sampler
-from su_models.utils.checks import is_integer, is_real
+from su_models.sampling.base import GradientFlow, Sampler
 
 
-class Langevin(Sampler):
+class Langevin(GradientFlow, Sampler):
     """The gradient flow of a KL divergence, followed by particles.
 
     Article: https://kexue.fm/archives/9660
@@ -63,49 +60,8 @@ class Langevin(Sampler):
     """
 
     def __init__(self, step_size, num_steps=1000, temperature=1.0):
-        if not is_integer(num_steps) or num_steps < 1:
-            raise ValueError(
-                "`num_steps` must be a positive integer. "
-                f"Received: num_steps={num_steps}"
-            )
-        self.num_steps = int(num_steps)
-        self.step_size = self._each_step("step_size", step_size)
-        self.temperature = self._each_step("temperature", temperature)
-        if not (self.step_size > 0).all():
-            raise ValueError(
-                f"`step_size` must be positive. Received: step_size={step_size}"
-            )
-        if not (self.temperature >= 0).all():
-            raise ValueError(
-                "`temperature` must not be negative. "
-                f"Received: temperature={temperature}"
-            )
-        super().__init__(schedule=None)
+        super().__init__(step_size, num_steps, temperature)
 
-    def steps(self):
-        return np.arange(self.num_steps, 0, -1)
-
-    def coefficients(self):
-        eta, tau = self.step_size, self.temperature
-        return np.ones_like(eta), -eta, np.sqrt(2 * eta * tau)
-
-    def check_steps(self, denoiser):
-        TimestepEmbedding.check(denoiser, self)
-
-    def _each_step(self, name, value):
-        """Returns a float64 array `(num_steps,)`."""
-        try:
-            each = np.asarray(value, "float64")
-        except (TypeError, ValueError):
-            each = np.array(np.nan)
-        one = each.ndim == 0 and is_real(value)
-        if not one and each.shape != (self.num_steps,):
-            raise ValueError(
-                f"`{name}` must be a number, or num_steps={self.num_steps} of "
-                f"them. Received: {name}={value!r}"
-            )
-        if not np.isfinite(each).all():
-            raise ValueError(
-                f"`{name}` must be finite. Received: {name}={value!r}"
-            )
-        return np.broadcast_to(each, (self.num_steps,))
+    def vector_field(self, denoiser):
+        TimestepEmbedding.check(denoiser, self.num_steps)
+        return super().vector_field(denoiser)

@@ -3,10 +3,10 @@
 from keras import ops
 
 from su_models.backend.autodiff import gradient
-from su_models.sampling.langevin import Langevin
+from su_models.sampling.base import GradientFlow
 
 
-class WassersteinFlow(Langevin):
+class WassersteinFlow(GradientFlow):
     """The Wasserstein gradient flow of a functional, by particles.
 
     Article: https://kexue.fm/archives/9660
@@ -63,7 +63,7 @@ class WassersteinFlow(Langevin):
     def __init__(self, step_size, num_steps=1000, temperature=0.0):
         super().__init__(step_size, num_steps, temperature)
 
-    def _compile(self, denoiser):
+    def vector_field(self, denoiser):
         if not callable(denoiser):
             raise ValueError(
                 "`functional` must be callable. "
@@ -74,12 +74,4 @@ class WassersteinFlow(Langevin):
             n = ops.cast(ops.shape(x)[0], x.dtype)
             return -n * gradient(denoiser, x)
 
-        return super()._compile(velocity)
-
-    def sample(self, *args, **kwargs):
-        """Refuses: batches of particles would not see each other."""
-        raise NotImplementedError(
-            "Particles of one flow cannot be drawn batch by batch: call it."
-        )
-
-    batch_program = endpoint = sample
+        return velocity

@@ -1,5 +1,13 @@
 """A task joins data, model, training and sampling into a run folder."""
 
 from su_models.tasks.image_diffusion import ImageDiffusion
+from su_models.tasks.image_vae import ImageVAE
+from su_models.tasks.registry import find_task, load_task, task_names
 
-__all__ = ["ImageDiffusion"]
+__all__ = [
+    "ImageDiffusion",
+    "ImageVAE",
+    "find_task",
+    "load_task",
+    "task_names",
+]

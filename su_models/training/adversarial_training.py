@@ -1,74 +1,79 @@
-"""Adversarial training on embeddings: FGM and PGD."""
+"""Adversarial training on embeddings or inputs: FGM and PGD."""
 
 import keras
 from keras import ops
 
-from su_models.training.perturbation import _Outputs, _Weights
-from su_models.training.wrapper import _TrainingWrapper
+from su_models.training.base import TrainingWrapper
+from su_models.training.perturbation import perturbation
 from su_models.utils.checks import (
     check_flag,
     check_not_negative,
-    check_positive,
+    check_number,
     check_size,
 )
 
-_KINDS = {"weights": _Weights, "outputs": _Outputs}
-
 
 @keras.saving.register_keras_serializable(package="su_models")
-class AdversarialTraining(_TrainingWrapper):
-    """Trains a model where its embeddings are moved to hurt it most (FGM).
+class AdversarialTraining(TrainingWrapper):
+    """Trains a model under the perturbation that hurts it most (FGM, PGD).
 
     Article: https://kexue.fm/archives/7234
         《对抗训练浅谈：意义、方法和思考（附Keras实现）》
     Paper: https://arxiv.org/abs/1412.6572
 
-    Each step of training moves the embeddings E up the gradient of the loss
-    and descends from there:
+    Each training step moves x, embeddings or inputs, up the gradient of the
+    loss, and descends from there:
 
         min_θ E max_|δ|≤ε L(x + δ, y; θ)                             Eq. (1)
         δ = ε ∇L / |∇L|                                              Eq. (3)
         min_θ E L(x + δ, y; θ)                                       Eq. (4)
 
-    With `steps` above 1, δ climbs several times, and is drawn back to the
-    ball |δ| ≤ ε each time (PGD, arXiv 1706.06083).
+    With `steps` above 1, δ climbs several times, and is projected to the ball
+    |δ| ≤ ε each time (PGD, arXiv 1706.06083).
 
-    The weights never hold E + δ: with a learning rate of 0 they stay what
-    they are, bit for bit. No gradient goes through δ.
+    The weights never hold E + δ: with a learning rate of 0 they stay equal,
+    bit for bit. No gradient flows through δ.
 
     Wrap a built model, then compile and fit the wrapper. Both share all
-    weights; the wrapper predicts, evaluates and saves as any model, and
-    `wrapper.model` is the plain one. A step costs about two of plain training
-    when compiled by XLA (`compile(jit_compile=True)`), for the first pass is
-    then the one that Keras makes for the metrics.
+    weights; the wrapper predicts, evaluates and saves like any model, and
+    `wrapper.model` is the plain one. A step costs about as much as two steps
+    of plain training when compiled by XLA (`compile(jit_compile=True)`), since
+    the first pass is then the one that Keras makes for the metrics.
 
     `fit` reports the loss that is minimized, and the metrics of the plain
-    pass. Where a batch is divided among replicas, each has its own δ.
+    pass. If a batch is divided among replicas, each has its own δ.
 
     Differs: both passes of a step have the same dropout masks, so that ε = 0
     is plain training. Random states and moving statistics are those of the
-    plain pass. The norm in Eq. (3) has no 1e-8 added; where the gradient is
-    zero, or is not finite, δ is zero.
+    plain pass. The norm in Eq. (3) has no 1e-8 added; δ is zero where the
+    gradient is zero or not finite.
 
     Args:
         model: a built `keras.Model`.
         embedding: name of an embedding layer, or a list of names. None takes
             all: with perturb="weights" each table named `embeddings`,
-            of positions too; else each `keras.layers.Embedding` of the graph.
-        epsilon: float >= 0, ε. The norm of δ over all that is perturbed.
+            including tables of positions; with "outputs" each
+            `keras.layers.Embedding` of the graph.
+        epsilon: float >= 0, ε. The norm of δ.
         steps: int >= 1. Number of ascents.
         include_clean: bool. Whether the plain loss is added.
-        perturb: "weights": δ is added to the table, so that all occurrences
-            of a token move alike. "outputs": to what is looked up, each
-            occurrence by itself, and ε is the norm of each sample; this
-            needs a functional model.
-        step_size: float > 0, how far one ascent goes. None: ε for one step,
-            and 2.5 ε / steps for several.
+        perturb: "weights": δ is added to the tables, so that all occurrences
+            of a token move alike, and ε is the norm over all tables.
+            "outputs": δ is added to the outputs of embedding layers, so that
+            each occurrence moves by itself; "inputs": to the inputs that are
+            floats, such as images, except for masked steps. In both cases
+            each sample has its own δ of norm ε. "outputs" needs a functional
+            model; there, `embedding` may also name a layer that has
+            embeddings inside, to perturb the output of that layer.
+        step_size: float > 0, the length of one ascent. Defaults to ε for one
+            step, and to 2.5 ε / steps for several.
+        inputs: name of an input, or a list of names, for perturb="inputs".
+            None takes all inputs that are floats.
         name: optional name.
 
     Raises:
-        ValueError: if the model is not built or has no such embeddings, or a
-            number is out of its range.
+        ValueError: if the model is not built, has nothing of that name to
+            perturb, or an argument is out of its range.
 
     Example:
 
@@ -93,24 +98,21 @@ class AdversarialTraining(_TrainingWrapper):
         include_clean=False,
         perturb="weights",
         step_size=None,
+        inputs=None,
         name=None,
         **kwargs,
     ):
         super().__init__(model, name=name, **kwargs)
-        if perturb not in _KINDS:
-            raise ValueError(
-                f"`perturb` must be one of {sorted(_KINDS)}. "
-                f"Received: perturb={perturb!r}"
-            )
-        self._perturbation = _KINDS[perturb](model, embedding)
+        self._perturbation = perturbation(model, perturb, embedding, inputs)
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)
         self.steps = check_size("steps", steps)
         self.include_clean = check_flag("include_clean", include_clean)
         self.perturb = perturb
-        if step_size is not None:
-            step_size = check_positive("step_size", step_size)
-        self.step_size = step_size
+        self.step_size = check_number(
+            "step_size", step_size, above=0, optional=True
+        )
+        self.perturbed_inputs = inputs
 
     def _training_loss(self, loss, step):
         # without ascent the other pass would be this one
@@ -149,4 +151,5 @@ class AdversarialTraining(_TrainingWrapper):
             "include_clean": self.include_clean,
             "perturb": self.perturb,
             "step_size": self.step_size,
+            "inputs": self.perturbed_inputs,
         }

@@ -4,12 +4,13 @@ import keras
 from keras import ops
 
 from su_models.backend.num_replicas import num_replicas
-from su_models.training.wrapper import _TrainingWrapper
+from su_models.backend.precision import sum_dtype
+from su_models.training.base import TrainingWrapper
 from su_models.utils.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class Flooding(_TrainingWrapper):
+class Flooding(TrainingWrapper):
     """Descends above a level of the training loss, and ascends below it.
 
     Article: https://kexue.fm/archives/7643
@@ -18,31 +19,32 @@ class Flooding(_TrainingWrapper):
 
         L~ = |L - b| + b                                             Eq. (1)
 
-    L is the mean loss of the batch. Below b the gradient has the other sign
-    (at b it is zero), so that the loss floats around b. One step down and
-    one up with a learning rate ε is a step on a gradient penalty, towards
-    where the loss is flat:
+    L is the mean loss of the batch. Below b the gradient changes its sign (at
+    b it is zero), so that the loss floats around b. One step down and one step
+    up with a learning rate ε is a step on a gradient penalty, towards flat
+    regions of the loss:
 
         θ ← θ - ε²/2 ∇‖∇L‖²                                          Eq. (3)
 
-    With b = 0 nothing changes, as long as L is not negative. The loss that
-    `fit` reports is L~, that of `evaluate` and of a validation is L.
+    With b = 0 nothing changes, as long as L is not negative. `fit` reports L~,
+    an evaluation or validation L.
 
-    Penalties of weights (`kernel_regularizer` and the like) are no part of
-    L: they are added to L~, and always descend. What depends on the data, as
-    layers' `add_loss` or an `activity_regularizer`, is part of L. Each batch
-    is flooded by itself: each part of an accumulated gradient, and each
-    replica's part under `tf.distribute`.
+    Penalties of weights (`kernel_regularizer` and the like) are not part of L:
+    they are added to L~, and always descend. Losses that depend on the data,
+    such as a layer's `add_loss` or an `activity_regularizer`, are part of L.
+    Each batch is flooded by itself: each part of an accumulated gradient, and
+    each replica's part under `tf.distribute`.
 
     Args:
         model: a built `keras.Model`. `wrapper.model` is the same object, and
             has the trained weights.
-        level: float >= 0, b. The paper takes the best of 0.00, 0.01, ...,
-            0.10 on a validation set.
+        level: float >= 0, b. The paper selects one of 0.00, 0.01, ..., 0.10
+            on a validation set.
+        name: optional name.
 
     Raises:
-        ValueError: if `model` is not built, no `keras.Model`, a wrapper or
-            one with a loss of its own; or `level` is negative.
+        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
+            or has a loss of its own; or if `level` is negative.
 
     Example:
 
@@ -63,11 +65,12 @@ class Flooding(_TrainingWrapper):
 
     def _training_loss(self, loss, step):
         replicas = num_replicas()  # Keras divides each one's loss by it
-        loss = ops.cast(loss, "float32")
-        penalty = ops.zeros((), "float32")
+        dtype = sum_dtype(loss.dtype)
+        loss = ops.cast(loss, dtype)
+        penalty = ops.zeros((), dtype)
         for v in self.model.trainable_variables:
             if v.regularizer is not None:
-                own = ops.sum(ops.cast(v.regularizer(v), "float32"))
+                own = ops.sum(ops.cast(v.regularizer(v), dtype))
                 penalty = penalty + own / replicas
         level = self.level / replicas
         above = loss - penalty - level

@@ -1,55 +1,62 @@
-"""A penalty on the gradient of the loss by the embeddings."""
+"""A penalty on the gradient of the loss by embeddings or inputs."""
 
 import keras
 from keras import ops
 
 from su_models.backend.compile import uncompiled
 from su_models.backend.num_replicas import num_replicas
-from su_models.training.perturbation import _Outputs, _Weights
-from su_models.training.wrapper import _TrainingWrapper
-from su_models.utils.checks import check_flag, check_not_negative
+from su_models.backend.precision import sum_dtype
+from su_models.training.base import TrainingWrapper
+from su_models.training.perturbation import perturbation
+from su_models.utils.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class GradientPenalty(_TrainingWrapper):
-    """Trains a model so that its loss is flat around the embeddings.
+class GradientPenalty(TrainingWrapper):
+    """Trains a model so that its loss is flat around embeddings or inputs.
 
     Article: https://kexue.fm/archives/7234
         《对抗训练浅谈：意义、方法和思考（附Keras实现）》
     Paper: https://arxiv.org/abs/1711.09404
 
-    To the loss L of a batch is added
+    The loss L of a batch becomes
 
-        ½ ε |∇L|²                                                    Eq. (8)
+        L + ½ ε |∇L|²                                                Eq. (8)
 
-    which to first order is what training at x + ε∇L amounts to, Eq. (5) to
-    Eq. (7). The gradient is that of the mean loss, by what the embedding
-    layers return: each occurrence of a token counts by itself, as in the
-    article's code. With `aggregate` it is by the tables, where occurrences
-    add up before they are squared.
+    which is, to first order, training at x + ε∇L, Eq. (5) to Eq. (7). The
+    gradient of the mean loss is taken with respect to the outputs of the
+    embedding layers: each occurrence of a token counts by itself, as in the
+    article's code. `perturb` selects tables, where occurrences are added up
+    before the square, or inputs instead.
 
-    Weights learn from the gradient of a gradient, so each layer needs one of
-    second order. A step costs about three of plain training when compiled by
-    XLA (`compile(jit_compile=True)`).
+    Weights learn from the gradient of a gradient, so that each layer needs one
+    of second order. A step costs about as much as three steps of plain
+    training when compiled by XLA (`compile(jit_compile=True)`).
 
     Wrap a built model, then compile and fit the wrapper. Both share all
-    weights; `wrapper.model` is the plain one. `fit` reports the loss with
-    the penalty, an evaluation without it. Where a batch is divided among
-    replicas, each one's part has a penalty of its own, and their mean is
-    taken.
+    weights; `wrapper.model` is the plain one. `fit` reports the loss with the
+    penalty, an evaluation the loss without it. If a batch is divided among
+    replicas, each part has its own penalty, and their mean is taken.
 
     Args:
-        model: a built `keras.Model`; a functional one, unless `aggregate`.
+        model: a built `keras.Model`.
         embedding: name of an embedding layer, or a list of names. None takes
-            all: with `aggregate` each table named `embeddings`,
-            of positions too; else each `keras.layers.Embedding` of the graph.
+            all: with perturb="weights" each table named `embeddings`,
+            including tables of positions; with "outputs" each
+            `keras.layers.Embedding` of the graph.
         epsilon: float >= 0, ε.
-        aggregate: bool. Whether the gradient is by the tables.
+        perturb: what the gradient is taken with respect to. "outputs": the
+            outputs of embedding layers; this needs a functional model, and
+            `embedding` may also name a layer that has embeddings inside.
+            "weights": the tables. "inputs": the inputs that are floats, such
+            as images.
+        inputs: name of an input, or a list of names, for perturb="inputs".
+            None takes all inputs that are floats.
         name: optional name.
 
     Raises:
-        ValueError: if the model is not built or has no such embeddings, or
-            `epsilon` is negative.
+        ValueError: if the model is not built, has nothing of that name to
+            perturb, or an argument is out of its range.
 
     Example:
 
@@ -68,16 +75,17 @@ class GradientPenalty(_TrainingWrapper):
         model,
         embedding=None,
         epsilon=1.0,
-        aggregate=False,
+        perturb="outputs",
+        inputs=None,
         name=None,
         **kwargs,
     ):
         super().__init__(model, name=name, **kwargs)
-        kind = _Weights if check_flag("aggregate", aggregate) else _Outputs
-        self._perturbation = kind(model, embedding)
+        self._perturbation = perturbation(model, perturb, embedding, inputs)
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)
-        self.aggregate = aggregate
+        self.perturb = perturb
+        self.perturbed_inputs = inputs
 
     def _training_loss(self, loss, step):
         if not self.epsilon:
@@ -90,14 +98,17 @@ class GradientPenalty(_TrainingWrapper):
         twice = uncompiled(step.value_and_gradient)
         loss, gradients = twice(moved, zeros)
         squares = sum(ops.sum(ops.square(g)) for g in gradients)
-        # Keras divides the loss of each replica by their number, n: its
-        # square by n²
-        return loss + 0.5 * self.epsilon * num_replicas() * squares
+        # Keras divides the loss of each replica by their number n, and so the
+        # square of its gradient by n²
+        penalty = 0.5 * self.epsilon * num_replicas() * squares
+        dtype = sum_dtype(loss.dtype)
+        return ops.cast(loss, dtype) + ops.cast(penalty, dtype)
 
     def get_config(self):
         return {
             **super().get_config(),
             "embedding": self.embedding,
             "epsilon": self.epsilon,
-            "aggregate": self.aggregate,
+            "perturb": self.perturb,
+            "inputs": self.perturbed_inputs,
         }

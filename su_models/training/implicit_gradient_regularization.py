@@ -1,46 +1,49 @@
-"""The penalty that a learning rate hides, said aloud."""
+"""The gradient penalty that a learning rate implies, added explicitly."""
 
 import keras
 from keras import ops
 
 from su_models.backend.compile import uncompiled
 from su_models.backend.num_replicas import num_replicas
-from su_models.training.wrapper import _TrainingWrapper
+from su_models.backend.precision import sum_dtype
+from su_models.training.base import TrainingWrapper
 from su_models.utils.checks import check_not_negative
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class ImplicitGradientRegularization(_TrainingWrapper):
-    """Trains on the loss that gradient descent of some rate follows.
+class ImplicitGradientRegularization(TrainingWrapper):
+    """Trains on the loss that gradient descent of a given rate follows.
 
     Article: https://kexue.fm/archives/7787
         《从动力学角度看优化算法（五）：为什么学习率不宜过小？》
     Paper: https://arxiv.org/abs/2009.11162
 
-    Gradient descent with the learning rate γ is, up to γ², not the flow of L
-    but that of
+    Gradient descent with the learning rate γ follows, up to γ², the gradient
+    flow not of L but of
 
         L~ = L + γ/4 ‖∇_θ L‖²                                        Eq. (4)
 
-    With this loss a small learning rate goes where the large one γ would go,
-    and any optimizer is drawn to where the loss is flat: the paper calls it
-    explicit gradient regularization.
+    With this loss a small learning rate leads where the large one γ would
+    lead, and any optimizer is drawn to flat regions of the loss. The paper
+    calls it explicit gradient regularization.
 
-    L is all that `fit` minimizes, penalties of weights included, and θ the
-    trainable weights. The gradient is that of a batch: of each part of an
-    accumulated gradient, and of each replica's part under `tf.distribute`.
-    The loss that `fit` reports is L~, that of `evaluate` is L. What the
-    optimizer's own learning rate hides comes on top. Gradients of embeddings
-    are dense.
+    L is the whole loss that `fit` minimizes, including penalties of weights,
+    and θ are the trainable weights. The gradient is that of a batch: of each
+    part of an accumulated gradient, and of each replica's part under
+    `tf.distribute`. `fit` reports L~, an evaluation L. The penalty that the
+    optimizer's own learning rate implies is not subtracted. The penalty needs
+    the dense gradient of each embedding table, so that a step grows with the
+    size of the tables.
 
     Args:
         model: a built `keras.Model`. `wrapper.model` is the same object, and
             has the trained weights.
         rate: float >= 0, γ.
+        name: optional name.
 
     Raises:
-        ValueError: if `model` is not built, no `keras.Model`, a wrapper or
-            one with a loss of its own; or `rate` is negative.
+        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
+            or has a loss of its own; or if `rate` is negative.
 
     Example:
 
@@ -69,12 +72,12 @@ class ImplicitGradientRegularization(_TrainingWrapper):
         values = [v.value for v in theta]
         twice = uncompiled(step.value_and_gradient)
         loss, gradients = twice(of_values, values)
-        squares = [
-            ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients
-        ]
-        # each replica has its loss over their number, and so its gradient
+        dtype = sum_dtype(loss.dtype)
+        squares = [ops.sum(ops.square(ops.cast(g, dtype))) for g in gradients]
+        # the loss of each replica is divided by their number, and so is its
+        # gradient
         factor = self.rate / 4 * num_replicas()
-        return ops.cast(loss, "float32") + factor * sum(squares)
+        return ops.cast(loss, dtype) + factor * sum(squares)
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate}

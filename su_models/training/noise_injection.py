@@ -5,56 +5,61 @@ import re
 import keras
 from keras import ops
 
-from su_models.training.perturbation import _Outputs
-from su_models.training.wrapper import _TrainingWrapper
-from su_models.utils.checks import check_not_negative
-
-_PERTURBED = ("inputs", "outputs", "weights")
+from su_models.training.base import TrainingWrapper
+from su_models.training.perturbation import PERTURB, check_unused, perturbation
+from su_models.utils.checks import check_choice, check_not_negative, check_seed
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class NoiseInjection(_TrainingWrapper):
+class NoiseInjection(TrainingWrapper):
     """Adds Gaussian noise to inputs, to embeddings or to weights.
 
     Article: https://kexue.fm/archives/7466
         《泛化性乱弹：从随机噪声、梯度惩罚到虚拟对抗训练》
 
-    What is minimized is the mean over the noise, of which each step draws
-    one:
+    The loss is a mean over the noise, which is drawn once in each step:
 
         E l(f(x + ε), y),   ε ~ N(0, σ²)                        Eq. (2), (3)
 
-    For a small σ it is a penalty of the second derivatives,
+    For a small σ it is a penalty on the second derivatives,
 
         E l(f(x + ε), y) ≈ l(f(x), y) + σ²/2 Δ l(f(x), y)            Eq. (6)
 
-    and of the gradient of f where l is a square. The loss that `fit` reports
-    is the noisy one; metrics, `evaluate` and `predict` are without noise.
+    and, if l is a squared error, on the gradient of f. `fit` reports the noisy
+    loss; metrics, `evaluate` and `predict` are without noise.
 
-    Unlike a `keras.layers.GaussianNoise` this needs no other graph, and
-    reaches what is no tensor of it, the weights.
+    Masked steps of inputs get no noise, so that the masks stay as they are.
+    Other inputs that are floats but mean something discrete, such as lengths,
+    are excluded by naming the rest in `inputs`.
+
+    Unlike `keras.layers.GaussianNoise` this does not change the graph, and it
+    reaches the weights, which are no tensors of the graph.
 
     Args:
         model: a built `keras.Model`. `wrapper.model` is the same object, and
             has the trained weights.
         stddev: float >= 0, σ.
-        perturb: where the noise goes. `"inputs"`: to all inputs that are
-            floats, those as integers stay. `"outputs"`: to what embeddings
-            look up, each occurrence by itself; this needs a functional
-            model. `"weights"`: to the trainable weights, the same for all
-            samples of a batch.
-        embedding: for `"outputs"`: a name or a list of names of layers with
-            `embeddings`; None for all.
-        weights: for `"weights"`: list of patterns; a pattern is found by
-            `re.search` in a variable's path, as `"dense/kernel"`. None for
-            all.
+        perturb: where the noise is added. "inputs": to the inputs that are
+            floats. "outputs": to the outputs of embedding layers, for each
+            occurrence by itself; this needs a functional model, and
+            `embedding` may also name a layer that has embeddings inside.
+            "weights": to the trainable weights, the same for all samples of
+            a batch.
+        embedding: name of an embedding layer, or a list of names, for
+            perturb="outputs". None takes each `keras.layers.Embedding` of
+            the graph.
+        weights: list of patterns for perturb="weights"; a pattern is found by
+            `re.search` in a variable's path, such as "dense/kernel". None
+            takes all.
         seed: optional int, of ε.
+        inputs: name of an input, or a list of names, for perturb="inputs".
+            None takes all inputs that are floats.
         name: optional name.
 
     Raises:
-        ValueError: if `model` is not built, no `keras.Model`, a wrapper or
-            one with a loss of its own; if there is nothing that the noise
-            could go to; or another argument is none of these.
+        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
+            or has a loss of its own; if there is nothing that the noise could
+            be added to; or if another argument is none of these.
 
     Example:
 
@@ -75,36 +80,27 @@ class NoiseInjection(_TrainingWrapper):
         embedding=None,
         weights=None,
         seed=None,
+        inputs=None,
         name=None,
         **kwargs,
     ):
         super().__init__(model, name=name, **kwargs)
-        if perturb not in _PERTURBED:
-            raise ValueError(
-                f"`perturb` must be one of {', '.join(_PERTURBED)}. "
-                f"Received: perturb={perturb!r}"
-            )
-        for key, value, of in (
-            ("embedding", embedding, "outputs"),
-            ("weights", weights, "weights"),
-        ):
-            if value is not None and perturb != of:
-                raise ValueError(
-                    f'`{key}` is for perturb="{of}". '
-                    f"Received: {key}={value!r}, perturb={perturb!r}"
-                )
         self.stddev = check_not_negative("stddev", stddev)
-        self.perturb = perturb
+        self.perturb = check_choice("perturb", perturb, PERTURB)
         self.embedding = embedding
         self.weight_patterns = weights
-        self.seed = seed
-        self._seeds = keras.random.SeedGenerator(seed)
-        if perturb == "outputs":
-            self._outputs = _Outputs(model, embedding)
-        elif perturb == "weights":
+        self.perturbed_inputs = inputs
+        self.seed = check_seed(seed)
+        self._seeds = keras.random.SeedGenerator(self.seed)
+        if perturb == "weights":
+            check_unused("embedding", embedding, perturb, ["outputs"])
+            check_unused("inputs", inputs, perturb, ["inputs"])
             _matching(model, weights)
-        elif getattr(model, "inputs", None):
-            _check_floats(model.inputs)
+        else:
+            check_unused("weights", weights, perturb, ["weights"])
+            if perturb == "inputs":
+                check_unused("embedding", embedding, perturb, ["outputs"])
+            self._perturbation = perturbation(model, perturb, embedding, inputs)
 
     def _training_loss(self, loss, step):
         if not self.stddev:  # the other pass would be this one
@@ -112,16 +108,8 @@ class NoiseInjection(_TrainingWrapper):
         if self.perturb == "weights":
             moved = _matching(self.model, self.weight_patterns)
             return step.loss([(v, self._noisy(v.value)) for v in moved])
-        if self.perturb == "outputs":
-            zeros = self._outputs.zeros(step, step.x)
-            return self._outputs.loss(step, [self._noisy(x) for x in zeros])
-        # JAX without jit has arrays here
-        inputs = keras.tree.map_structure(ops.convert_to_tensor, step.x)
-        _check_floats(keras.tree.flatten(inputs))
-        inputs = keras.tree.map_structure(
-            lambda x: self._noisy(x) if _is_float(x) else x, inputs
-        )
-        return step.loss(inputs=inputs)
+        zeros = self._perturbation.zeros(step, step.x)
+        return self._perturbation.loss(step, [self._noisy(x) for x in zeros])
 
     def _noisy(self, x):
         noise = keras.random.normal(
@@ -137,6 +125,7 @@ class NoiseInjection(_TrainingWrapper):
             "embedding": self.embedding,
             "weights": self.weight_patterns,
             "seed": self.seed,
+            "inputs": self.perturbed_inputs,
         }
 
 
@@ -161,16 +150,3 @@ def _matching(model, patterns):
                 f"Received: {pattern!r} in weights={patterns!r}"
             )
     return [v for v in variables if any(re.search(p, v.path) for p in patterns)]
-
-
-def _check_floats(inputs):
-    if not any(map(_is_float, inputs)):
-        raise ValueError(
-            "No input is a float that noise could be added to: take "
-            'perturb="outputs" or "weights". Received: inputs of '
-            f"{[keras.backend.standardize_dtype(x.dtype) for x in inputs]}"
-        )
-
-
-def _is_float(x):
-    return "float" in keras.backend.standardize_dtype(x.dtype)

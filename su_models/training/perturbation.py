@@ -1,27 +1,98 @@
-"""Adds something to the embeddings of a model, and measures what was added."""
+"""Deltas that are added to tables, look-ups or inputs of a model."""
 
 import functools
 
 import keras
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
+from su_models.training.graph import (
+    functional,
+    input_structure,
+    is_float,
+    lookups,
+    maskers,
+    probed,
+)
+from su_models.utils.checks import check_choice
+
+PERTURB = ("inputs", "outputs", "weights")
+
+
+def perturbation(model, perturb, embedding=None, inputs=None):
+    """Returns what adds deltas to a model.
+
+    Args:
+        model: a built `keras.Model`.
+        perturb: "weights": the tables of embeddings are moved; "outputs": the
+            look-ups; "inputs": the inputs that are floats.
+        embedding: for "weights" and "outputs", a name or a list of names of
+            layers. None for all.
+        inputs: for "inputs", a name or a list of names of inputs. None for
+            all that are floats.
+
+    Raises:
+        ValueError: if there is nothing of that name or kind, or an argument
+            is for another `perturb`.
+    """
+    check_choice("perturb", perturb, PERTURB)
+    if perturb == "inputs":
+        check_unused("embedding", embedding, perturb, ["outputs", "weights"])
+        return _Inputs(model, inputs)
+    check_unused("inputs", inputs, perturb, ["inputs"])
+    kind = _Weights if perturb == "weights" else _Outputs
+    return kind(model, embedding)
+
+
+def check_unused(name, value, perturb, wanted):
+    """Rejects an argument that `perturb` does not use.
+
+    Args:
+        name: the argument's name.
+        value: its value; None is accepted.
+        perturb: the value of `perturb`.
+        wanted: list of the values of `perturb` that use it.
+    """
+    if value is not None:
+        those = " or ".join(f'"{word}"' for word in wanted)
+        raise ValueError(
+            f"`{name}` is for perturb={those}. "
+            f"Received: {name}={value!r}, perturb={perturb!r}"
+        )
+
 
 class _Perturbation:
-    """Something to add to embeddings: deltas, a list of tensors."""
+    """Adds deltas, a list of tensors, to something in a model."""
 
     by_sample = False  # whether each sample has a norm of its own
 
-    def unit(self, tensors):
-        """Scales to a norm of 1; zeros, and what is not finite, give 0."""
-        return _unit(tensors, self.by_sample)
+    def zeros(self, step, inputs):
+        """Returns deltas of zeros."""
+        raise NotImplementedError
 
-    def within(self, radius, tensors):
-        """Scales down what has a norm above the radius."""
-        return _within(radius, tensors, self.by_sample)
+    def loss(self, step, deltas):
+        """Returns the plain loss of a step under deltas."""
+        raise NotImplementedError
+
+    def predict(self, step, inputs, deltas):
+        """Returns the model's outputs in training under deltas."""
+        raise NotImplementedError
+
+    def confined(self, inputs, deltas):
+        """Returns deltas that are zero wherever they would not be added."""
+        return deltas
+
+    def unit(self, deltas):
+        """Scales to a norm of 1; zeros and non-finite deltas become 0."""
+        return _unit(deltas, self.by_sample)
+
+    def within(self, radius, deltas):
+        """Scales deltas with a norm above the radius down to it."""
+        return _within(radius, deltas, self.by_sample)
 
 
 class _Weights(_Perturbation):
-    """Tables: all occurrences of a token are perturbed alike."""
+    """Moves tables: all occurrences of a token are perturbed alike."""
 
     def __init__(self, model, embedding=None):
         tables = [
@@ -30,78 +101,201 @@ class _Weights(_Perturbation):
             if v.name == "embeddings" and "float" in v.dtype
         ]
         named = [(v.path.split("/")[-2:][0], v) for v in tables]
-        names = _chosen(embedding, [name for name, _ in named])
+        names = _chosen(embedding, dict.fromkeys(name for name, _ in named))
         self.variables = [v for name, v in named if name in names]
 
     def zeros(self, step, inputs):
-        """Returns no perturbation: a list of zeros, one for each table."""
-        return [ops.zeros(v.shape, "float32") for v in self.variables]
+        return [ops.zeros(v.shape, sum_dtype(v.dtype)) for v in self.variables]
 
     def loss(self, step, deltas):
-        """Returns the plain loss of a step under a perturbation."""
         return step.loss(self._moved(deltas))
 
     def predict(self, step, inputs, deltas):
-        """Returns what the model predicts under a perturbation."""
         return step.predict(inputs, self._moved(deltas))
 
     def _moved(self, deltas):
         pairs = zip(self.variables, deltas, strict=True)
-        return [(v, ops.cast(v.value, "float32") + d) for v, d in pairs]
+        return [(v, ops.cast(v.value, d.dtype) + d) for v, d in pairs]
 
 
 class _Outputs(_Perturbation):
-    """What is looked up: each occurrence of a token has its perturbation."""
+    """Moves look-ups: each occurrence of a token has its own delta."""
 
     by_sample = True
 
     def __init__(self, model, embedding=None):
         self.model = model
-        graph = _functional(model)
+        graph = functional(model)
         if graph is None:
             raise ValueError(
-                "Only what a functional model looks up can be perturbed: "
-                "take the tables of any other. Received: "
-                f"model={model!r}"
+                '`model` must be functional for perturb="outputs": take the '
+                'tables of any other, perturb="weights". '
+                f"Received: model={model!r}"
             )
-        names = _chosen(embedding, _calls(graph))
-        self.probed, self.lookups = _probed(graph, names)
+        names = _chosen(embedding, lookups(graph))
+        self.probed, self.lookups = probed(graph, names)
 
     def zeros(self, step, inputs):
-        """Returns no perturbation: zeros, one tensor for each look-up."""
         looked_up = step.predict(self._flat(inputs), model=self.lookups)
         return [
-            ops.zeros_like(x, dtype="float32")
+            ops.zeros_like(x, dtype=sum_dtype(x.dtype))
             for x in keras.tree.flatten(looked_up)
         ]
 
     def loss(self, step, deltas):
-        """Returns the plain loss of a step under a perturbation."""
         inputs = [*self._flat(step.x), *deltas]
         return step.loss(model=self.probed, inputs=inputs)
 
     def predict(self, step, inputs, deltas):
-        """Returns what the model predicts under a perturbation."""
         inputs = [*self._flat(inputs), *deltas]
         return step.predict(inputs, model=self.probed)
 
     def _flat(self, inputs):
-        if isinstance(inputs, dict):  # maybe with more than is asked for
-            asked = self.model.input
-            if isinstance(asked, dict):
-                inputs = {name: inputs[name] for name in asked}
-            else:
-                inputs = [inputs[x.name] for x in self.model.inputs]
-        # JAX without jit has arrays here, which Keras takes beside no tensors
-        return [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
+        return _flat(self.model, inputs)
+
+
+class _Inputs(_Perturbation):
+    """Moves inputs that are floats, except where they are padding.
+
+    Padding are the steps that a layer of the model masks. They get no delta,
+    so that the masks stay those of the plain pass.
+    """
+
+    by_sample = True
+
+    def __init__(self, model, inputs=None):
+        self.model = model
+        names = [inputs] if isinstance(inputs, str) else inputs
+        if names is not None and (
+            not isinstance(names, (list, tuple))
+            or not names
+            or not all(isinstance(name, str) for name in names)
+        ):
+            raise ValueError(
+                "`inputs` must be a name, a list of names, or None. "
+                f"Received: inputs={inputs!r}"
+            )
+        self.names = names
+        self.symbolic = getattr(model, "inputs", None)  # None if unknown
+        graph = functional(model)
+        self.structure = input_structure(model)
+        if self.symbolic:
+            self._chosen(self._labels(None), self.symbolic)
+        if graph is not None:
+            self.maskers = maskers(graph)
+        else:
+            self.maskers = [
+                ([], layer)
+                for layer in model._flatten_layers()
+                if isinstance(layer, keras.layers.Masking)
+            ]
+            if self.symbolic:
+                self.maskers = [self.maskers for _ in self.symbolic]
+
+    def zeros(self, step, inputs):
+        flat, chosen = self._read(inputs)
+        return [
+            ops.zeros_like(flat[i], dtype=sum_dtype(flat[i].dtype))
+            for i in chosen
+        ]
+
+    def loss(self, step, deltas):
+        return step.loss(inputs=self._moved(step.x, deltas))
+
+    def predict(self, step, inputs, deltas):
+        return step.predict(self._moved(inputs, deltas))
+
+    def confined(self, inputs, deltas):
+        flat, chosen = self._read(inputs)
+        return [
+            self._confined(i, flat[i], delta)
+            for i, delta in zip(chosen, deltas, strict=True)
+        ]
+
+    def _moved(self, inputs, deltas):
+        flat, chosen = self._read(inputs)
+        for i, delta in zip(chosen, deltas, strict=True):
+            delta = self._confined(i, flat[i], delta)
+            flat[i] = flat[i] + ops.cast(delta, flat[i].dtype)
+        structure = self.structure if self.symbolic else inputs
+        return keras.tree.pack_sequence_as(structure, flat)
+
+    def _confined(self, i, x, delta):
+        """Returns a delta of input `i` with zeros where a layer masks it."""
+        for chain, layer in self.maskers[i] if self.symbolic else self.maskers:
+            if not self.symbolic and len(x.shape) < 3:
+                continue  # no steps
+            y = functools.reduce(lambda y, f: f(y), chain, x)
+            if layer.autocast:
+                y = ops.cast(y, layer.compute_dtype)
+            keep = layer.compute_mask(y, None)  # (b, n) or (b, n, ...)
+            axes = len(delta.shape) - len(keep.shape)
+            keep = ops.reshape(keep, (*ops.shape(keep), *[1] * axes))
+            delta = ops.where(keep, delta, ops.zeros_like(delta))
+        return delta
+
+    def _read(self, inputs):
+        """Returns a flat list of inputs, and the places of the chosen."""
+        flat = _flat(self.model, inputs)
+        chosen = self._chosen(self._labels(inputs), self.symbolic or flat)
+        if self.symbolic:
+            for i in chosen:
+                flat[i] = ops.cast(flat[i], self.symbolic[i].dtype)
+        return flat, chosen
+
+    def _labels(self, inputs):
+        """Returns the names of inputs, in the order of the flat list."""
+        if self.symbolic:
+            return [x.name for x in self.symbolic]
+        if isinstance(inputs, dict):
+            return keras.tree.flatten({key: key for key in inputs})
+        return []
+
+    def _chosen(self, labels, tensors):
+        floats = [i for i, x in enumerate(tensors) if is_float(x)]
+        if not floats:
+            kinds = [keras.backend.standardize_dtype(x.dtype) for x in tensors]
+            raise ValueError(
+                "No input is a float that could be perturbed: take "
+                'perturb="outputs" or "weights". '
+                f"Received: inputs of {kinds}"
+            )
+        if self.names is None:
+            return floats
+        places = {labels[i]: i for i in floats if i < len(labels)}
+        if {*self.names} - {*places}:
+            raise ValueError(
+                "`inputs` must name inputs that are floats, which are: "
+                f"{', '.join(places) or 'without names'}. "
+                f"Received: inputs={self.names!r}"
+            )
+        return [i for name, i in places.items() if name in self.names]
+
+
+def _flat(model, inputs):
+    """Returns the inputs that a model asks for as a flat list of tensors."""
+    asked = input_structure(model)
+    if isinstance(inputs, dict) and asked is not None:  # maybe more than asked
+        if isinstance(asked, dict):
+            inputs = {name: inputs[name] for name in asked}
+        else:
+            inputs = [inputs[x.name] for x in model.inputs]
+    # JAX without jit has arrays here, which Keras takes beside no tensors
+    return [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
 
 
 def _chosen(embedding, candidates):
-    """Returns the set of names meant by `embedding`."""
-    known = ", ".join(sorted({*candidates})) or "none"
+    """Returns the set of names meant by `embedding`.
+
+    Args:
+        embedding: a name, a list of names, or None.
+        candidates: dict from the names that can be perturbed to None, or to
+            the names of embeddings inside if it is a layer with such.
+    """
+    known = ", ".join(sorted(candidates)) or "none"
     names = [embedding] if isinstance(embedding, str) else embedding
     if names is None:
-        names = candidates
+        names = [name for name, inner in candidates.items() if inner is None]
     if not isinstance(names, (list, tuple)) or not all(
         isinstance(name, str) for name in names
     ):
@@ -111,17 +305,35 @@ def _chosen(embedding, candidates):
         )
     if not names or {*names} - {*candidates}:
         raise ValueError(
-            "`embedding` must name layers of the model with `embeddings`, "
-            f"which are: {known}. Received: embedding={embedding!r}"
+            f"{_advice(names, candidates)}`embedding` must name layers of the "
+            f"model with `embeddings`, which are: {known}. "
+            f"Received: embedding={embedding!r}"
         )
     return {*names}
+
+
+def _advice(names, candidates):
+    """Returns a sentence on what works instead, and a space."""
+    inside = [
+        f"{', '.join(map(repr, inner))} inside of {outer!r}"
+        for outer, inner in candidates.items()
+        if inner is not None and (not names or {*names} & {*inner})
+    ]
+    if inside:
+        return (
+            f"There is {'; '.join(inside)}: name the outer layer to perturb "
+            'its output, or take perturb="weights" to move the tables. '
+        )
+    if not candidates:
+        return 'Inputs that are floats are moved by perturb="inputs". '
+    return ""
 
 
 def _unit(tensors, by_sample):
     """Returns tensors over their common norm, or 0 where that is 0.
 
-    Squares neither underflow nor overflow. Where a number is not finite, as
-    gradients in float16 may be, the result is 0.
+    Squares neither underflow nor overflow. Where a number is not finite, like
+    some gradients in float16, the result is 0.
     """
     largest = [ops.max(ops.abs(x), axis=_axes(x, by_sample)) for x in tensors]
     largest = functools.reduce(ops.maximum, largest)
@@ -135,14 +347,14 @@ def _unit(tensors, by_sample):
 
 
 def _within(radius, tensors, by_sample):
-    """Draws tensors back to a ball, if they are outside of it."""
+    """Scales tensors that are outside of a ball down to its radius."""
     norm = _norm(tensors, by_sample)
     factor = radius / ops.maximum(norm, radius)
     return [x * _like(x, factor) for x in tensors]
 
 
 def _norm(tensors, by_sample):
-    """Returns the norm of all together, or that of each sample: `(b,)`."""
+    """Returns the norm of all tensors together, or of each sample: `(b,)`."""
     squares = [
         ops.sum(ops.square(x), axis=_axes(x, by_sample)) for x in tensors
     ]
@@ -154,122 +366,6 @@ def _axes(x, by_sample):
 
 
 def _like(x, number):
-    """Gives numbers, one for all or one a sample, as many axes as `x`."""
+    """Gives a scalar, or one number a sample, as many axes as `x`."""
     axes = len(x.shape) if len(number.shape) else 0
     return ops.reshape(number, (-1, *[1] * (axes - 1))) if axes else number
-
-
-# ---- a functional model with an input more for each look-up
-
-
-def _functional(model):
-    """Returns the plain functional model that `model` is, or None."""
-    if not getattr(model, "inputs", None):
-        return None
-    in_a_row = isinstance(model, keras.Sequential)
-    output = model.outputs[0] if in_a_row else model.output
-    plain = keras.Model(model.inputs, output)
-    known = keras.Sequential.call, type(plain).call
-    return plain if type(model).call in known else None
-
-
-def _calls(graph):
-    """Returns the names of the layers of a graph that look up."""
-    return [name for layer in graph.layers for name in _calls_of(layer)]
-
-
-def _calls_of(operation):
-    """Returns the names of what looks up: its own, or those inside."""
-    if isinstance(operation, keras.Model):
-        inner = _functional(operation)
-        return [] if inner is None else _calls(inner)
-    # tables of positions are not looked up by what comes in
-    looks_up = isinstance(operation, keras.layers.Embedding)
-    return [operation.name] if looks_up else []
-
-
-def _probed(graph, names):
-    """Rebuilds a graph around the same layers, with an input a look-up.
-
-    Args:
-        graph: a functional model.
-        names: set of the names of layers that look up.
-
-    Returns:
-        `(probed, lookups)`: models from `[*inputs, *deltas]` to the outputs,
-        where each delta was added to its look-up, and from `inputs` to what
-        is looked up.
-    """
-    probe = _Probe(names)
-    copy = keras.models.clone_model(  # as `split_model` does
-        graph,
-        input_tensors=graph.input,
-        clone_function=lambda layer: layer,
-        call_function=probe.call,
-    )
-    inputs = [*graph.inputs, *probe.deltas]
-    return (
-        keras.Model(inputs, probe.twin(copy.output)),
-        keras.Model(graph.inputs, probe.lookups),
-    )
-
-
-class _Probe:
-    """Calls the operations of a graph, and again with something added."""
-
-    def __init__(self, names):
-        self.names = names
-        self.deltas = []  # inputs
-        self.lookups = []  # what the layers gave, before something is added
-        self.twins = {}  # by the id of a tensor: itself, its twin
-
-    def call(self, operation, *args, **kwargs):
-        outputs = operation(*args, **kwargs)
-        args, kwargs = self.twin((args, kwargs))
-        if {*_calls_of(operation)} & self.names:
-            twins = self.add(operation, *args, **kwargs)
-        else:
-            twins = operation(*args, **kwargs)
-        flat = keras.tree.flatten
-        for y, twin in zip(flat(outputs), flat(twins), strict=True):
-            self.twins[id(y)] = y, twin
-        return outputs
-
-    def add(self, operation, inputs, *args, **kwargs):
-        """Calls what looks up, or a model that has it inside."""
-        if isinstance(operation, keras.Model):
-            probed, lookups = _probed(_functional(operation), self.names)
-            inputs = keras.tree.flatten(inputs)
-            found = keras.tree.flatten(lookups(inputs))
-            return probed([*inputs, *map(self.delta, found)])
-        outputs = operation(inputs, *args, **kwargs)
-        if kwargs.get("reverse") or any(a is True for a in args):
-            return outputs  # a `ReversibleEmbedding` as the last layer
-        return _Plus(dtype=outputs.dtype)(outputs, self.delta(outputs))
-
-    def delta(self, outputs):
-        """Returns an input to be added to what was looked up."""
-        delta = keras.Input(batch_shape=outputs.shape, dtype="float32")
-        self.deltas.append(delta)
-        self.lookups.append(outputs)
-        return delta
-
-    def twin(self, structure):
-        def of(x):
-            return self.twins.get(id(x), (x, x))[1]
-
-        return keras.tree.map_structure(of, structure)
-
-
-class _Plus(keras.layers.Layer):
-    """A sum with the mask of its first term."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, inputs, delta):
-        return inputs + delta
-
-    def compute_output_shape(self, inputs_shape, delta_shape):
-        return inputs_shape

@@ -3,82 +3,108 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
 from su_models.backend.random import normal
 from su_models.losses.class_probability import class_log_probabilities
-from su_models.training.perturbation import _Outputs, _Weights
-from su_models.training.wrapper import _TrainingWrapper
+from su_models.training.base import TrainingWrapper
+from su_models.training.graph import last_activations
+from su_models.training.perturbation import perturbation
 from su_models.utils.checks import (
+    check_choice,
     check_flag,
+    check_integer,
     check_not_negative,
     check_positive,
-    is_integer,
+    check_seed,
 )
 
-_KINDS = {"batch": _Weights, "sample": _Outputs}
+_PROBABILITIES = (
+    keras.activations.softmax,
+    keras.activations.sigmoid,
+    keras.activations.hard_sigmoid,
+    keras.activations.sparsemax,
+    keras.activations.sparse_sigmoid,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class VirtualAdversarialTraining(_TrainingWrapper):
-    """Trains a classifier to keep its mind where it changes it most (VAT).
+class VirtualAdversarialTraining(TrainingWrapper):
+    """Penalizes how far a prediction moves under the worst perturbation (VAT).
 
     Article: https://kexue.fm/archives/7466
         《泛化性乱弹：从随机噪声、梯度惩罚到虚拟对抗训练》
     Paper: https://arxiv.org/abs/1704.03976
 
     `fit` takes batches `(x, y, unlabeled_x)`. To the loss of `(x, y)` is
-    added, on the inputs without labels, how far the prediction moves when
-    the embeddings do:
+    added, on the unlabeled inputs, how far the prediction moves when the
+    embeddings or inputs do:
 
         weight · KL(f_ng(x) ‖ f(x + ε u))
 
-    f_ng carries no gradient. The direction u is near the one that moves it
-    most, the first eigenvector of the Hessian H, Eq. (17), by `iters` power
-    iterations from a random one; a product with H is a difference:
+    f_ng carries no gradient. The direction u approximates the one that moves
+    the prediction most, the first eigenvector of the Hessian H, Eq. (17), by
+    `iters` power iterations from a random one; a product with H is a
+    difference of gradients:
 
         u ← u / |u|
         u ← ∇ KL(f_ng(x) ‖ f(x + ξ u)) ≈ ξ H u                      Eq. (18)
 
-    With `norm="batch"` the embedding tables are moved, and |u| is that of
-    all of them, as in the article; with "sample" it is what each sample
-    looks up, and each has its norm, as in the paper; the lengths ε and ξ
-    mean other things then.
+    With perturb="weights" the embedding tables are moved, and |u| is the norm
+    of all of them, as in the article; with "outputs" and "inputs" each sample
+    has its own u, as in the paper. ε and ξ then are lengths of other things.
+
+    For a regression take divergence="mse", with |f_ng(x) - f(x + ε u)|² in
+    place of KL.
 
     Wrap a built model, then compile and fit the wrapper. Both share all
     weights; `wrapper.model` is the plain one. The data is a
     `tf.data.Dataset`, `keras.utils.PyDataset`, `DataLoader` or generator;
     unlabeled batches may have another size. A batch `(x, y)` is its own
-    unlabeled one. There are no sample weights: what comes third is ignored
-    in an evaluation. `fit` reports the sum of the losses, and metrics of the
-    labeled part. With one iteration a step costs about three of plain
-    training when compiled by XLA (`compile(jit_compile=True)`).
+    unlabeled one. There are no sample weights: the third part of a batch is
+    ignored in an evaluation. `fit` reports the sum of the losses, and metrics
+    of the labeled part. With one iteration a step costs about as much as three
+    steps of plain training when compiled by XLA (`compile(jit_compile=True)`).
 
     Differs: the article's code has two optimizers that take turns; here both
     losses are summed. All passes of a step have the same dropout masks, so
     that without movement the divergence is 0.
 
     Args:
-        model: a built `keras.Model` that ends in classes.
+        model: a built `keras.Model` that ends in classes, or for "mse" in
+            real numbers.
         embedding: name of an embedding layer, or a list of names. None takes
-            all: with norm="batch" each table named `embeddings`,
-            of positions too; else each `keras.layers.Embedding` of the graph.
+            all: with perturb="weights" each table named `embeddings`,
+            including tables of positions; with "outputs" each
+            `keras.layers.Embedding` of the graph.
         epsilon: float >= 0, ε, the length of the movement.
         xi: float > 0, ξ, the length in the power iteration.
         iters: int >= 0. Power iterations; with 0, u is noise.
-        weight: float >= 0 of the divergence.
-        norm: "batch" or "sample"; the latter needs a functional model.
-        from_logits: bool. Whether the model returns logits, else
+        weight: float >= 0, the factor of the divergence.
+        perturb: "weights": the tables are moved. "outputs": the outputs of
+            embedding layers, for each sample by itself; this needs a
+            functional model, and `embedding` may also name a layer that has
+            embeddings inside. "inputs": the inputs that are floats, such as
+            images, for each sample by itself, except for masked steps.
+        from_logits: bool. Whether the model returns logits instead of
             probabilities.
         binary: bool. Whether each output is the probability of a class by
-            itself (sigmoid), else they sum to 1 (softmax). None: if there is
-            only one.
+            itself (sigmoid); if False they sum to 1 (softmax). None means
+            True for a single output, else False.
         seed: optional int, of u.
+        divergence: "kl" for classes, or "mse" for real outputs: the mean of
+            the squared differences.
+        inputs: name of an input, or a list of names, for perturb="inputs".
+            None takes all inputs that are floats.
         name: optional name.
 
     Raises:
-        ValueError: if the model is not built or has no such embeddings, or a
-            number is out of its range; from `compile`, if a loss has another
+        ValueError: if the model is not built, has nothing of that name to
+            perturb, or an argument is out of its range; if the last layer
+            shows that the outputs are no probabilities (or, with
+            `from_logits`, no logits); from `compile`, if a loss has another
             `from_logits`; from `fit`, if the unlabeled inputs are not like
-            the labeled.
+            the labeled ones. Where outputs turn out to be no probabilities
+            only in `fit`, the loss is NaN.
 
     Example:
 
@@ -104,48 +130,49 @@ class VirtualAdversarialTraining(_TrainingWrapper):
         xi=10.0,
         iters=1,
         weight=1.0,
-        norm="batch",
+        perturb="weights",
         from_logits=False,
         binary=None,
         seed=None,
+        divergence="kl",
+        inputs=None,
         name=None,
         **kwargs,
     ):
         super().__init__(model, name=name, **kwargs)
-        if norm not in _KINDS:
-            raise ValueError(
-                f"`norm` must be one of {sorted(_KINDS)}. "
-                f"Received: norm={norm!r}"
-            )
-        self._perturbation = _KINDS[norm](model, embedding)
-        check_flag("from_logits", from_logits)
-        if binary is not None:
-            check_flag("binary", binary)
-        self._divergence = _Divergence(from_logits, binary)
+        self._perturbation = perturbation(model, perturb, embedding, inputs)
         self.embedding = embedding
         self.epsilon = check_not_negative("epsilon", epsilon)
         self.xi = check_positive("xi", xi)
-        if not is_integer(iters) or iters < 0:
-            raise ValueError(
-                f"`iters` must be an integer >= 0. Received: iters={iters!r}"
-            )
-        self.iters = int(iters)
+        self.iters = check_integer("iters", iters, least=0)
         self.weight = check_not_negative("weight", weight)
-        self.norm = norm
-        self.from_logits = from_logits
+        self.perturb = perturb
+        self.from_logits = check_flag("from_logits", from_logits)
+        if binary is not None:
+            binary = check_flag("binary", binary)
         self.binary = binary
-        self.seed = seed
-        self._seeds = keras.random.SeedGenerator(seed)
+        self.seed = check_seed(seed)
+        self._seeds = keras.random.SeedGenerator(self.seed)
+        self.divergence = check_choice("divergence", divergence, ("kl", "mse"))
+        self.perturbed_inputs = inputs
+        if divergence == "kl":
+            _check_outputs(model, self.from_logits, binary)
+            self._divergence = _KLDivergence(self.from_logits, binary)
+        else:
+            _check_real(self.from_logits, binary)
+            self._divergence = _SquaredDifference()
 
     def compile(self, *args, **kwargs):
-        """As of any model; a loss must agree with `from_logits`."""
+        """Compiles like any model; a loss must agree with `from_logits`."""
         super().compile(*args, **kwargs)
+        if self.divergence != "kl":
+            return
         for loss in keras.tree.flatten(self.loss):
             if getattr(loss, "from_logits", self.from_logits) != (
                 self.from_logits
             ):
                 raise ValueError(
-                    "Wrapper and loss must agree whether the model returns "
+                    "Wrapper and loss must agree on whether the model returns "
                     f"logits. Received: from_logits={self.from_logits}, and "
                     f"a loss with from_logits={loss.from_logits}"
                 )
@@ -169,7 +196,9 @@ class VirtualAdversarialTraining(_TrainingWrapper):
             ops.stop_gradient, step.predict(inputs)
         )
         deltas = self._worst(step, inputs, target)
-        return loss + self.weight * self._moved(step, inputs, target, deltas)
+        moved = self._moved(step, inputs, target, deltas)
+        dtype = sum_dtype(loss.dtype)
+        return ops.cast(loss, dtype) + self.weight * ops.cast(moved, dtype)
 
     def _worst(self, step, inputs, target):
         """Returns ε u, which carries no gradient."""
@@ -177,17 +206,16 @@ class VirtualAdversarialTraining(_TrainingWrapper):
         def divergence(*deltas):
             return self._moved(step, inputs, target, deltas)
 
-        perturbation = self._perturbation
+        moves = self._perturbation
         u = [
-            normal(ops.shape(x), self._seeds.next())
-            for x in perturbation.zeros(step, inputs)
+            ops.cast(normal(ops.shape(x), self._seeds.next()), x.dtype)
+            for x in moves.zeros(step, inputs)
         ]
+        u = moves.confined(inputs, u)
         for _ in range(self.iters):
-            ahead = [self.xi * x for x in perturbation.unit(u)]
+            ahead = [self.xi * x for x in moves.unit(u)]
             _, u = step.value_and_gradient(divergence, ahead)
-        return [
-            ops.stop_gradient(self.epsilon * x) for x in perturbation.unit(u)
-        ]
+        return [ops.stop_gradient(self.epsilon * x) for x in moves.unit(u)]
 
     def _moved(self, step, inputs, target, deltas):
         """Returns how far the prediction is from its target."""
@@ -206,18 +234,35 @@ class VirtualAdversarialTraining(_TrainingWrapper):
             "xi": self.xi,
             "iters": self.iters,
             "weight": self.weight,
-            "norm": self.norm,
+            "perturb": self.perturb,
             "from_logits": self.from_logits,
             "binary": self.binary,
             "seed": self.seed,
+            "divergence": self.divergence,
+            "inputs": self.perturbed_inputs,
         }
 
 
 class _Divergence(keras.losses.Loss):
-    """KL(p ‖ q), a mean over samples and, unless masked, positions."""
+    """A mean over samples and positions that are not masked."""
+
+    def __init__(self):
+        dtype = sum_dtype(keras.config.floatx())
+        super().__init__(name="divergence", dtype=dtype)
+
+
+class _SquaredDifference(_Divergence):
+    """The mean of the squares of p - q."""
+
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+class _KLDivergence(_Divergence):
+    """KL(p ‖ q); NaN where p are no probabilities."""
 
     def __init__(self, from_logits, binary):
-        super().__init__(name="divergence", dtype="float32")
+        super().__init__()
         self.from_logits, self.binary = from_logits, binary
 
     def call(self, y_true, y_pred):
@@ -226,17 +271,75 @@ class _Divergence(keras.losses.Loss):
             binary = y_pred.shape[-1] == 1
         of = self._binary if binary else class_log_probabilities
         log_p, log_q = (of(y, self.from_logits) for y in (y_true, y_pred))
-        return ops.sum(ops.exp(log_p) * (log_p - log_q), axis=-1)
+        kl = ops.sum(ops.exp(log_p) * (log_p - log_q), axis=-1)
+        if self.from_logits:
+            return kl
+        return ops.where(_are_probabilities(y_true, binary), kl, float("nan"))
 
     @staticmethod
     def _binary(y, from_logits):
-        """Log probabilities of the classes, then of their contraries."""
+        """Returns log p, then log (1 - p)."""
         if from_logits:
             pair = -ops.softplus(-y), -ops.softplus(y)
         else:
             least = keras.backend.epsilon()
             pair = (ops.log(ops.clip(p, least, 1.0)) for p in (y, 1.0 - y))
         return ops.concatenate([*pair], axis=-1)
+
+
+def _are_probabilities(p, binary):
+    """Tells for each position whether p can be probabilities, `(b, ...)`.
+
+    Rounding in low precision is tolerated.
+    """
+    sound = ops.all(ops.logical_and(p > -0.01, p < 1.01), axis=-1)
+    if binary:
+        return sound
+    total = ops.sum(p, axis=-1)
+    sums_to_1 = ops.logical_and(total > 0.9, total < 1.1)
+    return ops.logical_and(sound, sums_to_1)
+
+
+def _check_outputs(model, from_logits, binary):
+    """Rejects a model whose last layer contradicts the arguments."""
+    for output, activation in last_activations(model):
+        name = getattr(activation, "__name__", activation)
+        probable = activation in _PROBABILITIES
+        if probable and from_logits:
+            raise ValueError(
+                "The last layer must return logits for from_logits=True. "
+                f"Received: from_logits=True, a layer with activation={name}"
+            )
+        if not probable and not from_logits:
+            raise ValueError(
+                "The last layer must return probabilities: set "
+                'from_logits=True if it returns logits, divergence="mse" for '
+                "a regression. "
+                f"Received: from_logits=False, a layer with activation={name}"
+            )
+        alone = activation not in (
+            keras.activations.softmax,
+            keras.activations.sparsemax,
+        )
+        if probable and alone and not binary and output.shape[-1] != 1:
+            raise ValueError(
+                "`binary` must be True for several outputs that do not sum "
+                f"to 1. Received: binary={binary!r}, a layer with "
+                f"activation={name} and {output.shape[-1]} outputs"
+            )
+
+
+def _check_real(from_logits, binary):
+    """Rejects arguments that divergence="mse" does not use."""
+    for name, value, unset in (
+        ("from_logits", from_logits, False),
+        ("binary", binary, None),
+    ):
+        if value is not unset:
+            raise ValueError(
+                f'`{name}` is for divergence="kl". '
+                f'Received: {name}={value!r}, divergence="mse"'
+            )
 
 
 def _check_alike(inputs, others):

@@ -60,6 +60,34 @@ def check_size(name, size, optional=False):
     return check_integer(name, size, least=1, optional=optional)
 
 
+def check_integers(name, values, least=1, count=None):
+    """Returns `values` as a list of `int`.
+
+    Args:
+        name: the argument's name, for the message.
+        values: a list, tuple or NumPy array of integers, at least one.
+        least: int, the smallest allowed value.
+        count: optional int, how many there must be.
+
+    Raises:
+        ValueError: if `values` is none of these.
+    """
+    several = isinstance(values, (list, tuple)) or (
+        isinstance(values, np.ndarray) and values.ndim == 1
+    )
+    if (
+        not several
+        or len(values) != (len(values) or 1 if count is None else count)
+        or not all(is_integer(n) and n >= least for n in values)
+    ):
+        number = "" if count is None else f"{count} "
+        raise ValueError(
+            f"`{name}` must be a list of {number}integers >= {least}. "
+            f"Received: {name}={values!r}"
+        )
+    return [int(n) for n in values]
+
+
 def check_seed(seed, name="seed"):
     """Returns `seed` as an `int`, or None for a seed that is drawn.
 
@@ -175,14 +203,15 @@ def check_shape(name, tensor, expected, broadcast=0):
 
     Args:
         name: the argument's name, for the message.
-        tensor: what was received.
+        tensor: what was received; or its shape alone.
         expected: its axes; None where any size will do.
         broadcast: so many of the first axes may also be of size 1.
 
     Raises:
         ValueError: if the number of axes or a known size differs.
     """
-    shape, expected = tuple(tensor.shape), tuple(expected)
+    shape = tuple(getattr(tensor, "shape", tensor))
+    expected = tuple(expected)
     fits = len(shape) == len(expected) and all(
         have == want or None in (have, want) or (have == 1 and i < broadcast)
         for i, (have, want) in enumerate(zip(shape, expected, strict=True))
@@ -192,6 +221,28 @@ def check_shape(name, tensor, expected, broadcast=0):
             f"`{name}` must be of shape {expected}. "
             f"Received: {name} of shape {shape}"
         )
+
+
+def check_numbers(name, values):
+    """Returns `values` as a float64 NumPy array.
+
+    Args:
+        name: the argument's name, for the message.
+        values: a number, or nested lists, tuples or arrays of numbers.
+
+    Raises:
+        ValueError: if an entry is no finite number; a bool or a string is
+            none.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise ValueError(
+            f"`{name}` must be finite numbers. Received: {name}={values!r}"
+        )
+    return array.astype("float64")
 
 
 def check_finite(name, array):
@@ -208,8 +259,13 @@ def check_finite(name, array):
     return array
 
 
-def check_mask(name, mask):
-    """Returns `mask` as a boolean tensor, True where to attend.
+def check_mask(name, mask, where="to attend"):
+    """Returns `mask` as a boolean tensor.
+
+    Args:
+        name: the argument's name, for the message.
+        mask: booleans, or integers that are True unless 0.
+        where: what True stands for, for the message.
 
     Raises:
         ValueError: if it is of floating numbers: an additive mask of 0 and
@@ -219,7 +275,7 @@ def check_mask(name, mask):
     dtype = keras.backend.standardize_dtype(mask.dtype)
     if keras.backend.is_float_dtype(dtype):
         raise ValueError(
-            f"`{name}` must be boolean, True where to attend. "
+            f"`{name}` must be boolean, True where {where}. "
             f"Received: {name} of {dtype}"
         )
     return ops.cast(mask, "bool")

@@ -1,5 +1,8 @@
-"""Many small images as one picture."""
+"""Many small images as one picture, and pictures as PNG."""
 
+import io
+
+import numpy as np
 from keras import ops
 
 
@@ -44,3 +47,45 @@ def image_grid(images, columns, pixel=4, gap=1):
     x = ops.transpose(x, (0, 2, 1, 3, 4))
     x = ops.reshape(x, (n // columns * h, columns * w, c))
     return ops.cast(x, "uint8")
+
+
+def side_by_side(left, right, columns):
+    """Returns two grids of images in one picture, with white between.
+
+    Args:
+        left, right: floats `(n, height, width, channels)` as for
+            `image_grid`.
+        columns: int >= 1. Images in a row of each grid.
+
+    Returns:
+        A uint8 tensor `(rows, columns, channels)`.
+    """
+    left, right = (image_grid(images, columns) for images in (left, right))
+    space = ops.full((left.shape[0], 16, left.shape[2]), 255, "uint8")
+    return ops.concatenate([left, space, right], axis=1)
+
+
+def filled_grid(images):
+    """Returns any number of images as a square picture, the rest white.
+
+    Args:
+        images: floats `(n, height, width, channels)`, n >= 1.
+
+    Returns:
+        A uint8 tensor `(rows, columns, channels)`.
+    """
+    columns = int(np.ceil(np.sqrt(len(images))))
+    white = np.ones((-len(images) % columns, *images.shape[1:]), "float32")
+    return image_grid(np.concatenate([images, white]), columns)
+
+
+def png(picture):
+    """Returns a uint8 picture, grey or RGB, as the bytes of a PNG file."""
+    from matplotlib import image as image_files  # here: it takes its time
+
+    pixels = ops.convert_to_numpy(picture)
+    if pixels.shape[-1] == 1:
+        pixels = np.repeat(pixels, 3, axis=-1)
+    file = io.BytesIO()
+    image_files.imsave(file, pixels, format="png")
+    return file.getvalue()

@@ -179,7 +179,10 @@ def test_sums_in_float64_stay_float64():
     for y in (
         accumulated_sum(x),
         accumulated_mean(x) * 3,
+        accumulated_mean(x[None], axis=1, keepdims=True)[0, 0] * 3,
         accumulated_einsum("i,i->", x, ops.ones_like(x)),
+        accumulated_einsum("i,i->", x, ops.ones(3, "float32")),
+        accumulated_matmul(x, ops.ones(3, "float16"), dtype="float64"),
     ):
         assert float(y) == 3 * (1 + 2.0**-40)
 
@@ -252,7 +255,7 @@ def test_float32_on_pytorch_is_the_plain_product():
 def test_only_float16_on_a_cpu_is_copied_on_pytorch():
     import torch
 
-    needs = precision._needs_wide_operands
+    needs = precision.needs_wide_operands
     cpu, meta = (
         torch.ones(1, dtype=torch.float16, device=device)
         for device in ("cpu", "meta")

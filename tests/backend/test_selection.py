@@ -1,7 +1,7 @@
 import keras
 import pytest
 
-from su_models.backend.selection import require_backend, runs_on
+from su_models.backend.selection import backend_name, require_backend, runs_on
 
 BACKEND = keras.config.backend()
 
@@ -9,6 +9,7 @@ BACKEND = keras.config.backend()
 def test_the_backend_that_runs_is_known():
     assert runs_on("other", BACKEND)
     assert not runs_on("other")
+    assert backend_name() == BACKEND
 
 
 def test_a_backend_that_has_the_feature_goes_on():

@@ -35,6 +35,26 @@ def test_each_row_comes_once_with_its_sum():
 
 @only_tensorflow
 @pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("wrong", [np.inf, np.nan])
+def test_left_over_slices_do_not_hide_an_overflow(wrong, jit):
+    """Keras' `isfinite` keeps the last slice of a row."""
+    import tensorflow as tf
+
+    @tf.function(jit_compile=jit)
+    def run(values):
+        slices = tf.IndexedSlices(values, tf.constant(IDS), (11, 3))
+        return ops.isfinite(sum_rows(slices)), densify(sum_rows(slices))
+
+    for place, row in zip((3, 1, 2), (9, 0, 4), strict=True):
+        values = VALUES.copy()
+        values[place, 1] = wrong
+        finite, whole = run(values)
+        assert np.argwhere(~finite.numpy()).tolist() == [[row, 1]]
+        assert np.argwhere(~np.isfinite(whole)).tolist() == [[row, 1]]
+
+
+@only_tensorflow
+@pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("ids", [[], [3], [3, 3, 3], [7, 1], [10, 0, 10]])
 def test_sums_in_a_graph(ids, jit):
     import tensorflow as tf

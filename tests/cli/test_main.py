@@ -10,13 +10,8 @@ import su_models
 from su_models.cli import catalog, main
 
 ROPE = "su_models.layers.position.rotary_embedding"
-# the package by hand: its own __init__ may load the rooms, and Keras
-ALONE = (
-    "import sys, types; p = types.ModuleType('su_models')\n"
-    f"p.__path__ = {list(su_models.__path__)!r}; p.__version__ = '1.2'\n"
-    "sys.modules['su_models'] = p\n"
-    "from su_models.cli.main import main\n"
-)
+# as the command starts, before any room and Keras
+ALONE = "import sys\nfrom su_models_command import main\n"
 
 
 def run(*words):
@@ -30,6 +25,7 @@ def process(code, *words, **env):
         text=True,
         encoding="utf-8",
         env={**os.environ, **env},
+        cwd=catalog.PACKAGE.parent,
     )
 
 
@@ -54,7 +50,10 @@ def test_without_a_command_the_help_is_shown():
     assert "list" in done.output and "info" in done.output
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["info", "8265"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["list"], ["info", "8265"], ["train", "-h"], ["--version"]],
+)
 def test_no_answer_waits_for_keras(words):
     code = (
         f"{ALONE}\ntry: main()\n"
@@ -68,6 +67,26 @@ def test_no_answer_waits_for_keras(words):
 def test_version():
     done = run("--version")
     assert done.stdout == f"su-models {su_models.__version__}\n"
+
+
+def test_a_script_of_that_name_gets_the_whole_library(tmp_path):
+    script = tmp_path / "su-models"
+    script.write_text("import su_models; print(su_models.layers.ONLSTM)")
+    path = str(catalog.PACKAGE.parent)
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "su_models.layers.recurrent.on_lstm.ONLSTM" in done.stdout
+
+
+def test_the_installed_command_starts_there():
+    text = (catalog.PACKAGE.parent / "setup.py").read_text("utf-8")
+    assert '"su-models = su_models_command:main"' in text
+    assert 'py_modules=["su_models_command"]' in text
 
 
 def test_list_shows_every_public_name_once():

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import su_models
-from su_models.cli.catalog import rooms
+from su_models.cli.catalog import PACKAGE, rooms
 from su_models.cli.startup import load_library, without_startup_lines
 
 NOISE = [
@@ -93,17 +93,20 @@ def test_the_whole_library_is_loaded():
 
 
 def test_a_new_process_loads_it_without_a_word():
-    # the package by hand: its own __init__ would load the rooms, noisily
     code = (
-        "import sys, types; p = types.ModuleType('su_models')\n"
-        f"p.__path__ = {list(su_models.__path__)!r}\n"
-        "sys.modules['su_models'] = p\n"
-        "from su_models.cli.startup import load_library\n"
-        "assert 'keras' not in sys.modules\n"
-        "load_library(); print('keras' in sys.modules)\n"
+        "import sys, su_models_command\n"
+        "sys.argv[1:] = ['train', 'ddpm-digit']\n"
+        "try: su_models_command.main()\n"
+        "finally: print(sys.modules['su_models'].layers.ONLSTM.__name__)"
     )
     env = {k: v for k, v in os.environ.items() if not k.startswith("TF_CPP")}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=PACKAGE.parent,
     )
-    assert (done.stderr, done.stdout, done.returncode) == ("", "True\n", 0)
+    assert (done.stdout, done.returncode) == ("ONLSTM\n", 2)
+    assert done.stderr.startswith("su-models: unknown run `ddpm-digit`.")
+    assert done.stderr.count("\n") == 1

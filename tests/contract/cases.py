@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-from su_models.models import build_ddpm
+from su_models.models import build_ddpm, build_vae
 from su_models.sampling import NoiseSchedule
 from tests.contract.base import integers, normal
 
@@ -31,7 +32,11 @@ class Case:
     cell: layers: True for a cell, which is checked in a `keras.layers.RNN`.
     by_sample: losses: False if the samples of a batch are not independent.
     targets: models: False if the model adds its own loss.
+    loss: layers: the name of the layer's own loss, if its weights act in that
+        alone, and targets for it.
+    merges: layers: True if the inputs are passed as one list.
     step: training: what turns a batch `(x, y)` into that of `fit`.
+    denoiser: sampling: what is sampled from, if it is no network `(x, t)`.
     """
 
     init: dict | Callable[[], dict] = dataclasses.field(default_factory=dict)
@@ -41,7 +46,10 @@ class Case:
     cell: bool = False
     by_sample: bool = True
     targets: bool = True
+    loss: tuple[str, Any] | None = None
+    merges: bool = False
     step: Callable | None = None
+    denoiser: Callable | None = None
 
 
 _SMALL_DDPM = {
@@ -53,9 +61,25 @@ _SMALL_DDPM = {
     "dropout": 0.1,
 }
 
+_SMALL_VAE = {
+    "image_shape": (4, 5, 2),
+    "latent_dim": 3,
+    "widths": (6, 7),
+    "seed": 5,
+}
+
 # One entry a public name, sorted by name. A room that does not exist is empty.
 CASES = {
     "layers": {
+        "CausalMask": Case(inputs=integers(9, 2, 7)),
+        "PrefixMask": Case(inputs=integers(2, 2, 7), shape=(None, None)),
+        "PositionIds": Case(inputs=(integers(9, 2, 7), integers(9, 2, 7))),
+        "ZeroMasked": Case(inputs=normal(2, 7, 6), sequence=True),
+        "Add": Case(
+            inputs=(normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
+            merges=True,
+        ),
+        "AddTimestep": Case(inputs=(normal(2, 7, 6), normal(2, 6))),
         "AtrousSelfAttention": Case(
             {
                 "num_heads": 3,
@@ -69,11 +93,41 @@ CASES = {
             normal(2, 7, 8),
             sequence=True,
         ),
+        "ConditionalRandomField": Case(
+            {"learning_rate_multiplier": 3.0},
+            normal(2, 7, 4),
+            sequence=True,
+            loss=("sparse_loss", integers(4, 2, 7)),
+        ),
         "DeepNorm": Case(
             {"alpha": 1.5, "epsilon": 1e-6},
             (normal(2, 7, 6), normal(2, 7, 6)[::-1].copy()),
         ),
+        "EfficientGlobalPointer": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "use_bias": False,
+            },
+            normal(2, 7, 6),
+        ),
+        "Embedding": Case(
+            {"input_dim": 9, "output_dim": 4, "mask_zero": True},
+            integers(9, 2, 7),
+            shape=(None, None),
+        ),
+        "FeedForward": Case(
+            {
+                "units": 10,
+                "activation": ["gelu", "linear"],
+                "output_dim": 5,
+            },
+            normal(2, 7, 6),
+            sequence=True,
+        ),
         "FiniteScalarQuantizer": Case({"levels": [5, 4, 2]}, normal(2, 7, 3)),
+        "FirstToken": Case(inputs=normal(2, 7, 6)),
         "ForwardDiffusion": Case(
             lambda: {"schedule": NoiseSchedule.author(12), "seed": 5},
             normal(4, 3, 5, 2),
@@ -87,6 +141,15 @@ CASES = {
             },
             normal(2, 7, 8),
             sequence=True,
+        ),
+        "GlobalPointer": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "tril_mask": False,
+            },
+            normal(2, 7, 6),
         ),
         "GumbelSoftmax": Case(
             {"temperature": 0.7, "hard": True, "seed": 5}, normal(2, 7, 6)
@@ -107,6 +170,12 @@ CASES = {
             },
             normal(2, 7, 8),
             sequence=True,
+        ),
+        "MaximumEntropyMarkovModel": Case(
+            {"learning_rate_multiplier": 3.0, "hidden_dim": 2},
+            normal(2, 7, 4),
+            sequence=True,
+            loss=("dense_loss", np.eye(4)[integers(4, 2, 7)]),
         ),
         "MultiHeadAttention": Case(
             {
@@ -152,6 +221,16 @@ CASES = {
             normal(2, 7, 6),
             sequence=True,
         ),
+        "RelativeMultiHeadAttention": Case(
+            {
+                "num_heads": 6,
+                "head_dim": 4,
+                "num_key_value_heads": 2,
+                "dropout": 0.2,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         # the inputs are a query and a value, of which only lengths count
         "RelativePositionBias": Case(
             {"num_heads": 3, "num_buckets": 4, "max_distance": 3},
@@ -161,8 +240,23 @@ CASES = {
             {"input_dim": 5, "output_dim": 4},
             (integers(9, 2, 7), integers(9, 2, 5), integers(9, 2, 7)),
         ),
+        "ResidualMultiHeadAttention": Case(
+            {
+                "num_heads": 3,
+                "head_dim": 4,
+                "rotary_base": 500.0,
+                "dropout": 0.2,
+                "accumulate": False,
+            },
+            normal(2, 7, 8),
+            sequence=True,
+        ),
         "RotaryEmbedding": Case(
             {"base": 500.0}, normal(2, 7, 3, 6), sequence=True
+        ),
+        "ScaleOffset": Case(
+            {"scale": 0.5, "conditional": True, "hidden_units": 3},
+            (normal(2, 7, 6), normal(2, 5)),
         ),
         "SparseSelfAttention": Case(
             {
@@ -185,6 +279,15 @@ CASES = {
         ),
         "TimestepEmbedding": Case(
             {"num_steps": 12, "dim": 6}, np.array([1, 12, 5], "int32")
+        ),
+        "VAELoss": Case(
+            {"stddev": 0.7},
+            (
+                normal(4, 3, 5, 2),
+                normal(4, 3, 5, 2)[::-1].copy(),
+                normal(4, 6),
+                normal(4, 6)[::-1].copy(),
+            ),
         ),
         "VectorQuantizer": Case(
             {
@@ -324,12 +427,28 @@ CASES = {
             {"step_size": 0.1, "num_steps": 7, "temperature": 0.5},
             normal(4, 3, 5),
         ),
+        # a functional of all particles
         "WassersteinFlow": Case(
             {"step_size": 0.1, "num_steps": 7, "temperature": 0.5},
             normal(4, 3, 5),
+            denoiser=lambda x: ops.mean(ops.square(x - ops.roll(x, 1, axis=0))),
         ),
     },
     "models": {
+        "build_transformer_model": Case(
+            {
+                "model": "roformer_v2",
+                "application": "unilm",
+                "vocab_size": 31,
+                "hidden_size": 12,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 3,
+                "intermediate_size": 20,
+                "hidden_act": "gelu",
+                "dropout_rate": 0.1,
+            },
+            (integers(31, 3, 7), integers(2, 3, 7)),
+        ),
         "build_ddpm": Case(
             lambda: dict(_SMALL_DDPM),
             (normal(3, 8, 12, 2), np.array([1, 12, 5], "int32")),
@@ -341,6 +460,12 @@ CASES = {
                 "seed": 5,
             },
             normal(3, 8, 12, 2),
+            targets=False,
+        ),
+        "build_vae": Case(lambda: dict(_SMALL_VAE), normal(3, 4, 5, 2)),
+        "build_vae_trainer": Case(
+            lambda: {"vae": build_vae(**_SMALL_VAE), "stddev": 0.7},
+            normal(3, 4, 5, 2),
             targets=False,
         ),
     },

@@ -19,8 +19,8 @@ from tests.contract.base import (
 )
 
 
-def check_layer(cls, init, inputs, folder, shape=None):
-    """Checks a layer; `init`, `inputs`, `shape` are those of a `Case`."""
+def check_layer(cls, init, inputs, folder, shape=None, loss=None):
+    """Checks a layer; the arguments are those of a `Case`."""
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     if shape is None:
         shape = tuple((None, *free_shape(x)) for x in inputs)
@@ -33,7 +33,7 @@ def check_layer(cls, init, inputs, folder, shape=None):
     for policy in ("mixed_bfloat16", "mixed_float16"):
         _check_low_precision(cls, init, inputs, policy)
     for policy in ("float32", "mixed_float16"):
-        _check_training(cls, init, inputs, shape, policy)
+        _check_training(cls, init, inputs, shape, policy, loss)
 
 
 def _check_layer_config(cls, init, inputs):
@@ -99,7 +99,7 @@ def _check_low_precision(cls, init, inputs, policy):
         assert dtype_of(outputs[0]) in (layer.compute_dtype, "float32")
 
 
-def _check_training(cls, init, inputs, shape, policy):
+def _check_training(cls, init, inputs, shape, policy, loss):
     """Compiled as users run it; gradients reach upstream and all weights."""
     with global_policy(policy):
         layer = cls(**arguments(init))
@@ -113,14 +113,17 @@ def _check_training(cls, init, inputs, shape, policy):
             else i
             for i, x in zip(free, inputs, strict=True)
         ]
-        outputs = [y for y in flat(layer(*stems)) if is_float(y)]
+        every = flat(layer(*stems))
+        # masks and positions are no floats, and nothing trains through them
+        outputs = [y for y in every if is_float(y)] or every
         net = keras.Model(one_or_list(free), outputs)
     if not net.trainable_variables:
         net.compile(jit_compile=JIT)
         for y in flat(net.predict(one_or_list(inputs), verbose=0)):
             assert np.isfinite(y).all()
         return
-    check_fit(net, inputs, len(outputs))
+    own = None if loss is None else (getattr(layer, loss[0]), loss[1])
+    check_fit(net, inputs, len(outputs), own=own)
 
 
 def recurrent(cell):
@@ -142,6 +145,19 @@ def recurrent(cell):
             return cls(**config)
 
     return Recurrent
+
+
+def merging(cls):
+    """Returns a class: a layer of a list, called with its items."""
+
+    @keras.saving.register_keras_serializable(package="tests")
+    class Merging(cls):
+        def __call__(self, *inputs, **kwargs):
+            # a loaded model passes the list
+            one = len(inputs) == 1 and isinstance(inputs[0], list)
+            return super().__call__(inputs[0] if one else [*inputs], **kwargs)
+
+    return Merging
 
 
 def check_padding_is_ignored(layer, x, mask):

@@ -190,7 +190,7 @@ def test_a_training_that_was_killed_goes_on(tmp_path):
     first = learner()
     losses = [first.turn(x, y) for _ in range(3)]
     then = learner()
-    assert then.turns == 3 and then.backup.seconds == first.backup.seconds
+    assert then.turns == 3 and then.log.seconds == first.log.seconds
     for one, other in zip(
         first.model.get_weights(), then.model.get_weights(), strict=True
     ):

@@ -12,6 +12,7 @@ from keras import ops
 from su_models.export import export_saved_model
 from su_models.models import build_ddpm
 from su_models.sampling import DDIM, NoiseSchedule
+from su_models.utils import files
 from tests.contract import normal, to_numpy
 
 BACKEND = keras.config.backend()
@@ -332,6 +333,7 @@ def failing_disk(monkeypatch):
 
 
 def failing_rename(monkeypatch):
+    monkeypatch.setattr(files, "exchange", lambda a, b: False)
     rename = pathlib.Path.rename
 
     def failing(self, target):
@@ -358,6 +360,59 @@ def test_failed_export_leaves_all_as_it_was(
         export_saved_model(model, path)
     assert [p.name for p in tmp_path.iterdir()] == ["saved"] * before
     assert not before or served(path) == 6
+
+
+@exports
+def test_a_full_disk_is_an_error_of_the_system(tmp_path):
+    resource = pytest.importorskip("resource")
+    export_saved_model(linear(2.0), tmp_path / "saved")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large. Received: path="):
+            export_saved_model(linear(5.0), tmp_path / "saved")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in tmp_path.iterdir()] == ["saved"]
+    assert served(tmp_path / "saved") == 6
+
+
+@exports
+def test_two_exports_to_one_path_are_one_too_many(tmp_path, monkeypatch):
+    model, path = linear(2.0), tmp_path / "saved"
+    archive = keras.export.ExportArchive
+    write = archive.write_out
+
+    def twice(self, *arguments, **more):
+        with pytest.raises(BlockingIOError, match=f"Received: {path}"):
+            export_saved_model(model, path)
+        write(self, *arguments, **more)
+
+    monkeypatch.setattr(archive, "write_out", twice)
+    export_saved_model(model, path)
+    assert served(path) == 6
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="about JAX beside TensorFlow")
+@pytest.mark.parametrize(
+    "versions, refused",
+    [(("2.21.0", "0.11.0"), True), (("2.21.0", "1.0.0"), True),
+     (("2.21.3", "0.10.9"), False), (("2.30.0", "0.12.0"), False)],
+)  # fmt: skip
+def test_a_jax_too_new_for_tensorflow_is_refused(
+    versions, refused, tmp_path, monkeypatch
+):
+    import jax
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf, "__version__", versions[0])
+    monkeypatch.setattr(jax, "__version__", versions[1])
+    if refused:
+        with pytest.raises(NotImplementedError, match=r"jax>=0.10,<0.11\""):
+            export_saved_model(linear(), tmp_path / "saved")
+        assert [*tmp_path.iterdir()] == []
+    else:
+        export_saved_model(linear(), tmp_path / "saved")
 
 
 @exports

@@ -1,5 +1,7 @@
 """Article: https://kexue.fm/archives/9152, https://kexue.fm/archives/9119"""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from su_models.layers import TimestepEmbedding
 from su_models.models import build_ddpm, build_ddpm_trainer, ddpm
 from su_models.optimizers import Lookahead
 from su_models.sampling import NoiseSchedule
-from tests.contract import JIT, _policy, normal, to_numpy
+from tests.contract.base import JIT, global_policy, normal, to_numpy
 
 JAX = keras.config.backend() == "jax"
 SMALL = {"widths": (4, 8), "blocks": 1, "num_steps": 12, "groups": 2}
@@ -257,7 +259,7 @@ def test_every_pixel_of_the_noise_sees_every_pixel_of_the_image(variant):
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_low_precision_gives_float32_noise_near_the_exact(variant, policy):
     model = perturb(small(variant))
-    with _policy(policy):
+    with global_policy(policy):
         low = small(variant)
     low.set_weights(model.get_weights())
     assert low.get_layer("stem").compute_dtype == policy.removeprefix("mixed_")
@@ -352,7 +354,7 @@ def test_trains_with_lookahead_and_averages_are_left_in_the_model(
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_trains_in_low_precision(policy):
-    with _policy(policy):
+    with global_policy(policy):
         model = small("dense")
         trainer = build_ddpm_trainer(model, STRONG, seed=0)
         adam = Lookahead(keras.optimizers.Adam(1e-2))
@@ -403,6 +405,17 @@ GOOD = {"image_shape": (8, 8, 1), "widths": (4, 8), "groups": 2}
         {"dropout": 1.0},
         {"dropout": -0.1},
         {"dropout": float("nan")},
+        {"dropout": "x"},
+        {"dropout": True},
+        {"groups": True},
+        {"blocks": True},
+        {"widths": "48"},
+        {"widths": (True, 8)},
+        {"image_shape": (8, 8, True)},
+        {"image_shape": "881"},
+        {"variant": ["ho"]},
+        {"preset": ["digits"]},
+        {"preset": 3},
     ],
     ids=str,
 )
@@ -411,7 +424,8 @@ def test_bad_arguments_are_refused(bad):
         build_ddpm(**{**GOOD, **bad})
     received = str(caught.value).split("Received: ")[1]
     for name, value in list(bad.items())[:1]:
-        assert f"{name}={value}" in received
+        shown = f"{name}={value!r}", f"{name}={value}"
+        assert any(words in received for words in shown)
 
 
 @pytest.mark.parametrize("name", ["image_shape", "widths"])
@@ -425,7 +439,7 @@ def test_denoiser_with_another_number_of_steps_is_refused():
     model = small("ho")
     x, t = keras.Input((8, 8, 2)), keras.Input((), dtype="int32")
     for denoiser in model, keras.Model([x, t], model([x, t])):
-        match = r"num_steps=12, schedule with num_steps=10"
+        match = r"num_steps=10. Received: denoiser with num_steps=12"
         with pytest.raises(ValueError, match=match):
             build_ddpm_trainer(denoiser, NoiseSchedule.author(10))
 
@@ -437,3 +451,78 @@ def test_denoiser_with_another_output_shape_is_refused():
     match = "Received: predicted_noise of shape"
     with pytest.raises(ValueError, match=match):
         build_ddpm_trainer(keras.Model([x, t], y), NoiseSchedule.author(12))
+
+
+@pytest.mark.parametrize("denoiser", [3, None, lambda x, t: x])
+def test_what_is_no_model_is_not_trained(denoiser):
+    with pytest.raises(ValueError, match="`denoiser` must .*Received: "):
+        build_ddpm_trainer(denoiser, NoiseSchedule.author(12))
+
+
+@pytest.mark.parametrize("schedule", [3, None])
+def test_what_is_no_schedule_is_not_trained_with(schedule):
+    with pytest.raises(ValueError, match="`schedule` must .*Received: "):
+        build_ddpm_trainer(small("dense"), schedule)
+
+
+def test_numpy_numbers_are_numbers():
+    given = {
+        "image_shape": np.array([8, 8, 2]),
+        "widths": [np.int64(4), np.int32(8)],
+        "groups": np.int64(2),
+        "blocks": np.uint8(1),
+        "num_steps": np.int64(12),
+        "dropout": np.float32(0.25),
+    }
+    model = build_ddpm(**given)
+    config = json.loads(json.dumps(model.get_config()))
+    again = keras.Model.from_config(config)
+    assert again.count_params() == model.count_params()
+
+
+# ---- what is called with what
+
+
+@each_variant
+@pytest.mark.parametrize(("n", "m"), [(3, 1), (1, 3)])
+def test_steps_of_another_batch_are_refused(variant, n, m):
+    model = small(variant)
+    x, t = normal(n, 8, 8, 2), np.ones(m, "int32")
+    with pytest.raises(ValueError, match="Received: vector of shape"):
+        model([ops.convert_to_tensor(x), ops.convert_to_tensor(t)])
+
+
+@pytest.mark.parametrize("step", [0, 13, -1])
+@pytest.mark.parametrize("jit", [True, False])
+def test_steps_that_do_not_exist_are_an_error_or_nan(step, jit):
+    model = perturb(small("dense"))
+    model.compile(jit_compile=jit and JIT, run_eagerly=not jit)
+    x, t = normal(3, 8, 8, 2), np.array([1, step, 12], "int32")
+    if keras.config.backend() == "torch" or not jit:
+        with pytest.raises(ValueError, match=f"Received: steps with {step}"):
+            model.predict([x, t], verbose=0)
+        return
+    y = model.predict([x, t], verbose=0)
+    assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2]]).all()
+
+
+@each_variant
+def test_data_format_of_the_settings_is_of_no_interest(variant):
+    keras.utils.set_random_seed(3)
+    here = small(variant)
+    x, t = normal(2, 8, 8, 2), np.array([1, 12], "int32")
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        there = small(variant)
+        again = keras.Model.from_config(here.get_config())
+        for model in (there, again):
+            assert model.output_shape == (None, 8, 8, 2)
+            model.set_weights(here.get_weights())
+        ours, theirs, loaded = (
+            model.predict([x, t], verbose=0) for model in (here, there, again)
+        )
+    finally:
+        keras.config.set_image_data_format(before)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(ours, loaded)

@@ -66,7 +66,7 @@ def test_each_rule_makes_a_step_independent_of_depth():
         ({"encoder_layers": -1}, "Received: encoder_layers=-1"),
         ({"encoder_layers": 2.0}, "Received: encoder_layers=2.0"),
         ({"decoder_layers": True}, "Received: decoder_layers=True"),
-        ({"encoder_layers": 2, "rule": "rmsprop"}, "Received: 'rmsprop'"),
+        ({"encoder_layers": 2, "rule": "rmsprop"}, "Received: rule='rmsprop'"),
         (
             {"encoder_layers": 2, "decoder_layers": 2, "rule": "adam"},
             "only rule is 'deepnet'. Received: rule='adam'",

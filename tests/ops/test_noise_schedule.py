@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from su_models.ops.noise_schedule import check_schedule
 from su_models.sampling import NoiseSchedule
 
 
@@ -55,6 +56,35 @@ def test_cosine_matches_its_formula():
     np.testing.assert_allclose(schedule.bar_alpha[400], expected, rtol=1e-12)
 
 
+def test_cap_of_the_cosine_acts_on_the_last_step_alone():
+    # there f(T) = 0, and nothing of the signal would be left
+    schedule = NoiseSchedule.cosine(1000)
+    np.testing.assert_allclose(schedule.beta[1000] ** 2, 0.999, rtol=1e-12)
+    angle = np.pi / 2 * (np.array([999, 998]) / 1000 + 0.008) / 1.008
+    expected = 1 - (np.cos(angle[0]) / np.cos(angle[1])) ** 2
+    np.testing.assert_allclose(schedule.beta[999] ** 2, expected, rtol=1e-9)
+    assert expected > 0.74
+
+
+@pytest.mark.parametrize("offset", ["abc", True, -0.1, float("nan"), None])
+def test_bad_offsets_are_refused(offset):
+    with pytest.raises(ValueError, match=f"Received: offset={offset!r}"):
+        NoiseSchedule.cosine(offset=offset)
+
+
+@pytest.mark.parametrize("schedule", [3, None, "author", {"alphas": [0.5]}])
+def test_what_is_no_schedule_is_refused(schedule):
+    with pytest.raises(ValueError, match="`schedule` must be .*Received: "):
+        check_schedule(schedule)
+
+
+def test_numpy_numbers_are_numbers():
+    a = NoiseSchedule.cosine(np.int64(30), offset=np.float32(0.25))
+    b = NoiseSchedule.cosine(30, offset=0.25)
+    assert type(a.num_steps) is int
+    np.testing.assert_array_equal(a.alpha, b.alpha)
+
+
 def test_config_survives_json_exactly():
     schedule = NoiseSchedule.cosine(30)
     config = keras.saving.serialize_keras_object(schedule)
@@ -68,7 +98,7 @@ def test_config_survives_json_exactly():
     "num_steps", [0, -3, 2.5, True, float("nan"), float("inf"), "a", None]
 )
 def test_bad_numbers_of_steps_are_refused(num_steps):
-    with pytest.raises(ValueError, match=f"Received: num_steps={num_steps}"):
+    with pytest.raises(ValueError, match=f"Received: num_steps={num_steps!r}"):
         NoiseSchedule.author(num_steps)
 
 
@@ -81,6 +111,11 @@ def test_bad_numbers_of_steps_are_refused(num_steps):
         [1.0, 0.5],  # β̄_1 = 0
         [0.5, 1.5],
         [0.5, float("nan")],
+        "abc",
+        ["0.5"],
+        [True],
+        [[0.5], [0.5, 0.6]],
+        None,
     ],
 )
 def test_bad_alphas_are_refused(alphas):
@@ -89,7 +124,8 @@ def test_bad_alphas_are_refused(alphas):
 
 
 @pytest.mark.parametrize(
-    "betas", [[-0.1], [0.0, 0.5], [1e-20, 0.5], [1.0], [float("nan")], []]
+    "betas",
+    [[-0.1], [0.0, 0.5], [1e-20, 0.5], [1.0], [float("nan")], [], "a", ["0.1"]],
 )
 def test_bad_betas_are_refused(betas):
     with pytest.raises(ValueError, match="`(betas|alphas)`.*Received: "):

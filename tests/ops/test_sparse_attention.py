@@ -15,6 +15,7 @@ from su_models.backend import compiled, gradient
 from su_models.ops import atrous_attention, local_attention, sparse_attention
 from tests.contract import integers, normal, to_numpy
 from tests.layers.attention.patterns import attend, pattern
+from tests.long_sums import assert_accumulated, sum_in
 
 # by name: as an attribute of `su_models.ops` it is the function
 MODULE = importlib.import_module("su_models.ops.sparse_attention")
@@ -198,7 +199,68 @@ def test_d5_sums_of_many_values_stay_finite_in_float16():
     q, v = np.zeros((1, n, 1, 2)), np.full((1, n, 1, 2), 300.0)
     q, v = (ops.cast(x, "float16") for x in (q, v))
     for sizes in ((n, 1, None), (n, None, n), (n, 2, 150)):
-        np.testing.assert_allclose(to_numpy(run(*sizes, q, q, v)), 300, 1e-3)
+        y = fast(lambda q, v, sizes=sizes: run(*sizes, q, q, v), q, v)
+        np.testing.assert_allclose(y, 300, 1e-3)
+
+
+LONG = 1500
+# (n, rate, window) with which every query attends to all keys
+WHOLE = [(LONG, None, LONG), (LONG, 1, None), (LONG, 1, LONG // 2)]
+
+
+@pytest.fixture
+def _one_block(monkeypatch):
+    monkeypatch.setattr(MODULE, "_BLOCKS", (LONG, LONG))
+
+
+@pytest.mark.usefixtures("_one_block")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("sizes", WHOLE)
+def test_d5_sums_over_keys_are_accumulated_in_float32(sizes, dtype):
+    """Means of values; and what a value gets from all queries."""
+    v, w = 1 + np.abs(normal(2, 1, 1, 1, 6)) + np.zeros((LONG, 1, 1))
+    v, w = (ops.cast(x, dtype) for x in (v, w))  # (1, n, 1, 6)
+    q = ops.zeros_like(v)
+
+    def contexts(v):
+        return ops.cast(run(*sizes, q, q, v), "float32")
+
+    def both(v):
+        slope = gradient(lambda v: ops.sum(ops.multiply(contexts(v), w)), v)
+        return contexts(v), ops.cast(slope, "float32")
+
+    # rounded are weights, products of a part, their sum and the quotient
+    for y, summed in zip(fast(both, v), (v, w), strict=True):
+        means = to_numpy(ops.cast(summed, "float32"))[0] / LONG
+        assert_accumulated(y[0, LONG // 2], means, dtype, roundings=4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_d5_scores_are_accumulated_in_float32(dtype):
+    """Sums that rise far and come back to 0 and to 1."""
+    dim = 2**14  # √dim is a power of 2: scaling is exact
+    k = np.ones((1, 2, 1, dim))
+    k[..., dim // 2 :] = -1
+    k[:, 1, ..., -128:] = 0
+    terms = k[0, :, 0].T / 128
+    assert not np.diff(sum_in(dtype, terms)), "a loop sees no difference"
+    q, v = np.ones_like(k), np.reshape([0.0, 1.0], (1, 2, 1, 1))
+    q, k, v = (ops.cast(x, dtype) for x in (q, k, v))
+    y = fast(lambda *x: ops.cast(run(2, None, 1, *x), "float32"), q, k, v)
+    np.testing.assert_allclose(y, 1 / (1 + np.exp(-1)), 2.0**-7)
+
+
+def test_d5_float64_is_not_rounded_to_float32():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("Keras makes float32 of float64")
+    q, k, v = (x.astype("float64") for x in tensors(13))
+    for rate, window in ((None, 3), (3, None), (4, 3)):
+        exact = [ops.convert_to_tensor(x, "float64") for x in (q, k, v)]
+        y = ops.convert_to_numpy(run(13, rate, window, *exact))
+        keep = pattern(13, rate, window)
+        expected = attend(q, k, v, np.broadcast_to(keep, (B, 13, 13)))
+        assert y.dtype == "float64"
+        np.testing.assert_allclose(y, expected, rtol=1e-12)
 
 
 def test_d6_nothing_is_projected_or_kept_for_each_pair():

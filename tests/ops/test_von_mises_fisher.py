@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 from su_models.ops import von_mises_fisher_kl, von_mises_fisher_moments
 from su_models.ops.von_mises_fisher import (
     INTERVALS,
     REACH,
+    _Angle,
     von_mises_fisher_angles,
 )
 
@@ -77,6 +79,26 @@ def test_angles_have_the_cumulative_distribution_of_eq_8(dim, kappa):
     cumulative = np.concatenate([[0], p.cumsum()])
     drawn = np.interp(angles(dim, kappa, g), edges, cumulative)
     np.testing.assert_allclose(drawn, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kappa", [0, 1, 6, 10, 13, 30, 1000])
+@pytest.mark.parametrize(("dim", "bound"), [(2, 5e-8), (3, 5e-9), (9, 5e-9)])
+def test_angles_are_as_exact_as_the_docstring_says(dim, kappa, bound):
+    g = np.linspace(-REACH, REACH, 9 * INTERVALS + 1)[::4]
+    exact = _Angle(dim, kappa).quantile(g)
+    assert np.abs(angles(dim, kappa, g) - exact).max() < bound
+
+
+def test_quantiles_have_their_closed_forms():
+    g = np.linspace(-5, 5, 501)
+    u = special.ndtr(g)
+    exact = _Angle(2, 0).quantile(g)  # uniform on the circle
+    np.testing.assert_allclose(exact, np.pi * u, rtol=1e-12)
+    for kappa in (0.5, 3.0, 20.0):  # exp(κw) has a cumulative in closed form
+        distance = -np.log1p(u * np.expm1(-2 * kappa)) / kappa  # 1 - w
+        closed = 2 * np.arcsin(np.sqrt(np.minimum(distance / 2, 1)))
+        exact = _Angle(3, kappa).quantile(g)
+        np.testing.assert_allclose(exact[g < 3], closed[g < 3], rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -520,6 +520,124 @@ def test_two_fits_are_one_long_fit():
     near(fit(model, X[28:], Y[28:]), uninterrupted(), atol=0)
 
 
+def shifted(model, by):
+    """Sets other weights between two fits: a fold, the best epoch, a file."""
+    weights = [w + by for w in model.get_weights()]
+    model.set_weights(weights)
+    return weights
+
+
+class Anew:
+    """`PlainLookahead` that starts with weights of its own."""
+
+    def __init__(self, weights, optimizer):
+        self.weights, self.optimizer = weights, optimizer
+
+    def step(self, weights, gradients):
+        return self.optimizer.step(weights, gradients)
+
+    def train(self, x, y):
+        weights = self.weights
+        for batch in batches(4, x, y):
+            weights = self.step(weights, slopes(weights, *batch))
+        return weights
+
+
+@pytest.mark.parametrize("jit", sorted({False, *JITS}))
+@pytest.mark.parametrize("steps", [6, 7])  # the end of a cycle, and not
+def test_weights_that_are_set_between_two_fits_are_the_new_start(jit, steps):
+    model = mlp(Lookahead(SGD(0.1), 3), jit)
+    fit(model, X[: 4 * steps], Y[: 4 * steps])
+    start = shifted(model, 1.0)
+    got = fit(model, X[28:52], Y[28:52])
+    plain = Anew(start, PlainLookahead(PlainSGD(), 3, 0.5))
+    near(got, plain.train(X[28:52], Y[28:52]))
+    # and only once: the cycles of the third go on
+    got = fit(model, X[52:], Y[52:])
+    plain = Anew(start, PlainLookahead(PlainSGD(), 3, 0.5))
+    near(got, plain.train(X[28:], Y[28:]))
+
+
+def test_a_change_of_one_weight_is_noticed():
+    model = mlp(Lookahead(SGD(0.0), 1))
+    fit(model, X[:8], Y[:8])
+    for i, w in enumerate(model.get_weights()):
+        w.flat[-1] = np.nextafter(w.flat[-1], np.float32(9))
+        weights = model.get_weights()
+        weights[i] = w
+        model.set_weights(weights)
+        near(fit(model, X[:4], Y[:4]), weights, atol=0)
+
+
+def test_weights_that_change_places_are_noticed():
+    model = mlp(Lookahead(SGD(0.0), 1))
+    fit(model, X[:8], Y[:8])
+    weights = [w[::-1].copy() for w in model.get_weights()]
+    model.set_weights(weights)
+    near(fit(model, X[:4], Y[:4]), weights, atol=0)
+
+
+def test_the_best_epoch_is_the_new_start():
+    """EarlyStopping sets it when `fit` has ended."""
+    model = mlp(Lookahead(SGD(0.5), 3))
+    best = keras.callbacks.EarlyStopping(
+        "loss",
+        mode="max",  # the worst, so that it is the first
+        patience=2,
+        restore_best_weights=True,
+    )
+    fit(model, X[:20], Y[:20], epochs=3, callbacks=[best])
+    start = [to_numpy(w) for w in model.weights]
+    got = fit(model, X[28:52], Y[28:52])
+    plain = Anew(start, PlainLookahead(PlainSGD(0.5), 3, 0.5))
+    near(got, plain.train(X[28:52], Y[28:52]))
+
+
+def test_a_fit_after_moving_averages_starts_with_them():
+    inner = SGD(0.1, use_ema=True, ema_momentum=0.8)
+    model = mlp(Lookahead(inner, 3))
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    for callbacks in ([], [swap]):
+        start = fit(model, X[:28], Y[:28], callbacks=callbacks)
+        model.optimizer.learning_rate = 0.0
+        inner.ema_momentum = 0.0  # the averages are the weights
+        near(fit(model, X[:16], Y[:16]), start)
+        model.optimizer.learning_rate = 0.1
+
+
+def test_inside_other_wrappers_too():
+    models = [
+        mlp(Lookahead(Lookahead(SGD(0.1), 2), 3)),
+        mlp(keras.optimizers.LossScaleOptimizer(Lookahead(SGD(0.1), 2), 8.0)),
+        mlp(
+            keras.optimizers.MultiOptimizer(
+                keras.optimizers.OptimizerMap(
+                    Lookahead(SGD(0.1), 2),
+                    {".*hidden/.*": Lookahead(SGD(0.1), 2)},
+                )
+            )
+        ),
+    ]
+    for model in models:
+        fit(model, X[:28], Y[:28])
+        start = shifted(model, 10.0)
+        for got, want in zip(fit(model, X[:8], Y[:8]), start, strict=True):
+            np.testing.assert_allclose(got, want, atol=4.0)  # not by half
+
+
+def test_reset_starts_a_new_cycle_from_the_weights():
+    x = keras.Variable(4.0)
+    optimizer = Lookahead(SGD(1.0), sync_period=2, slow_step_size=0.5)
+    optimizer.apply([ops.ones(())], [x])  # in the middle of a cycle
+    x.assign(100.0)
+    optimizer.reset()
+    values = []
+    for _ in range(4):
+        optimizer.apply([ops.ones(())], [x])
+        values.append(float(to_numpy(x)))
+    assert values == [99.0, 99.0, 98.0, 98.0]
+
+
 @pytest.mark.skipif(BACKEND != "jax", reason="stateless_apply is for JAX")
 def test_stateless_apply_equals_apply():
     x, twin = keras.Variable(normal(3)), keras.Variable(normal(3))

@@ -81,8 +81,9 @@ def our_step(sampler, t, x, predicted, z):
     """Runs the program of one step; adds its share of the noise `z`."""
     one = copy.copy(sampler)
     (i,) = np.flatnonzero(sampler.times == t)
-    one.times, one.table = sampler.times[i : i + 1], sampler.table[i : i + 1]
-    one.is_random, one._programs = False, (None, None)
+    one.times = sampler.times[i : i + 1]
+    one.table = sampler.table[i : i + 1] * [1, 1, 0]  # without noise
+    one._programs = None
     predicted = ops.convert_to_tensor(predicted)
     mean = ops.convert_to_numpy(one(lambda x, t: predicted, x))
     return mean + sampler.table[i, 2] * z

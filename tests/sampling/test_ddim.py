@@ -81,7 +81,7 @@ def test_exact_noise_gives_the_image_back_in_any_number_of_steps():
     "stride", [0, -1, 1001, 2.5, True, float("nan"), float("inf"), "a", None]
 )
 def test_bad_strides_are_refused(stride):
-    with pytest.raises(ValueError, match=f"Received: stride={stride}"):
+    with pytest.raises(ValueError, match=f"Received: stride={stride!r}"):
         DDIM(SCHEDULE, stride)
 
 
@@ -94,5 +94,5 @@ def test_bad_etas_are_refused(eta):
 
 
 def test_unknown_spacing_is_refused():
-    with pytest.raises(ValueError, match="Received: spacing=linear"):
+    with pytest.raises(ValueError, match="Received: spacing='linear'"):
         DDIM(SCHEDULE, spacing="linear")

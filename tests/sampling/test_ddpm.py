@@ -65,5 +65,5 @@ def test_first_steps_noise_has_its_deviation_and_the_last_has_none():
 
 
 def test_unknown_sigma_is_refused():
-    with pytest.raises(ValueError, match="Received: sigma=gamma"):
+    with pytest.raises(ValueError, match="Received: sigma='gamma'"):
         DDPM(SCHEDULE, sigma="gamma")

@@ -1,6 +1,5 @@
 """Article: https://kexue.fm/archives/9660, https://kexue.fm/archives/10289"""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -106,7 +105,7 @@ def test_functional_that_is_none_is_refused():
         flow(3.0, normal(4, 2))
     with pytest.raises(ValueError, match=r"scalar. Received: .*shape=\(4,\)"):
         flow(lambda x: x[:, 0], normal(4, 2))
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    for call in (flow.sample, flow.endpoint):
-        with pytest.raises(NotImplementedError, match="batch by batch"):
-            call(model, 3)
+
+
+def test_particles_that_see_each_other_are_not_drawn_in_batches():
+    assert not hasattr(WassersteinFlow(0.1, num_steps=2), "sample")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from su_models.optimizers import LazyOptimizer, Lookahead
+from su_models.optimizers import LazyOptimizer, Lookahead, SummedGradients
 from su_models.training import AdversarialTraining
-from su_models.training.wrapper import _Start, _Step
-from tests.contract import JIT, integers, normal, to_numpy
+from su_models.training.base import _Start, _Step
+from tests.contract.base import JIT, integers, normal, to_numpy
 from tests.training.text_classifier import (
     BATCH,
     DIM,
@@ -24,6 +24,7 @@ from tests.training.text_classifier import (
     data,
     fit,
     reference,
+    softmax,
     start,
 )
 from tests.training.two_replicas import needs_replicas, run_on_two_replicas
@@ -104,6 +105,72 @@ def test_projected_steps_stay_in_the_ball():
         assert np.linalg.norm(delta) < 0.4 + 1e-6
 
 
+def linear(x, y, delta=0.0):
+    """The loss of a linear classifier, and its gradient by x."""
+    w, b = normal(12, 3).astype("float64"), normal(3).astype("float64")
+    flat = (x + delta).reshape(len(x), -1)
+    p = softmax(flat @ w + b)
+    loss = -np.log(p[np.arange(len(x)), y]).mean()
+    return loss, ((p - np.eye(3)[y]) @ w.T / len(x)).reshape(x.shape)
+
+
+def linear_model():
+    model = keras.Sequential(
+        [keras.Input((2, 2, 3)), layers.Flatten(), layers.Dense(3)]
+    )
+    model.set_weights([normal(12, 3), normal(3)])
+    return model
+
+
+@pytest.mark.parametrize("jit", sorted({False, JIT}))
+@pytest.mark.parametrize("steps", [1, 3])
+def test_images_move_each_by_epsilon_up_the_gradient(steps, jit):
+    x, y = normal(5, 2, 2, 3), integers(3, 5)
+    delta = np.zeros(x.shape)
+    size = 0.3 if steps == 1 else 2.5 * 0.3 / steps
+    for _ in range(steps):
+        delta = delta + size * unit(linear(x, y, delta)[1], True)
+        norms = np.sqrt(np.square(delta).sum((1, 2, 3), keepdims=True))
+        delta *= np.minimum(1, 0.3 / norms)
+    wrapper = compiled(
+        linear_model(), epsilon=0.3, steps=steps, perturb="inputs"
+    )
+    np.testing.assert_allclose(worst(wrapper, x, y)[0], delta, atol=1e-5)
+    wrapper.compile(
+        keras.optimizers.SGD(0.5),
+        crossentropy(),
+        jit_compile=jit,
+        run_eagerly=BACKEND == "tensorflow" and not jit,
+    )
+    loss = wrapper.fit(x, y, verbose=0).history["loss"]
+    assert loss == [pytest.approx(linear(x, y, delta)[0], abs=1e-5)]
+
+
+def test_only_the_named_input_is_moved():
+    a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
+    out = layers.Dense(3)(layers.Concatenate()([a, b]))
+    wrapper = compiled(
+        keras.Model([a, b], out), perturb="inputs", inputs="b", epsilon=0.3
+    )
+    x, y = [normal(5, 3), normal(5, 3)[::-1].copy()], integers(3, 5)
+    (delta,) = worst(wrapper, x, y)
+    assert delta.shape == (5, 3)
+    np.testing.assert_allclose(np.linalg.norm(delta, axis=1), 0.3, atol=1e-6)
+    assert wrapper.get_config()["inputs"] == "b"
+
+
+def test_padded_steps_have_no_delta():
+    steps = keras.Input((None, 4))
+    h = layers.LSTM(5)(layers.Masking()(steps))
+    model = keras.Model(steps, layers.Dense(3)(h))
+    x, y = normal(5, 7, 4), integers(3, 5)
+    x[:, 4:] = 0
+    (delta,) = worst(compiled(model, perturb="inputs"), x, y)
+    assert (delta[:, 4:] == 0).all()
+    short = worst(compiled(model, perturb="inputs"), x[:, :4].copy(), y)
+    np.testing.assert_allclose(delta[:, :4], short[0], atol=1e-6)
+
+
 # ---- the step
 
 
@@ -157,7 +224,7 @@ def test_epsilon_0_is_plain_training(include_clean):
     keras.utils.set_random_seed(2)
     fit(wrapper, 3, rate=0.25 if include_clean else 0.5)  # the loss is twice
     keras.utils.set_random_seed(2)
-    fit(plain, 3, rate=0.5)
+    fit(plain, 3, optimizer=SummedGradients(keras.optimizers.SGD(0.5)))
     for v, w in zip(model.variables, plain.variables, strict=True):
         np.testing.assert_array_equal(to_numpy(v), to_numpy(w))
 
@@ -246,7 +313,7 @@ def two_towers():
     return keras.Model({"one": one, "two": two, "more": more}, outputs)
 
 
-@pytest.mark.parametrize("perturb", ["weights", "outputs"])
+@pytest.mark.parametrize("perturb", ["weights", "outputs", "inputs"])
 def test_several_inputs_and_outputs(perturb):
     keras.utils.set_random_seed(1)
     wrapper = AdversarialTraining(two_towers(), perturb=perturb)
@@ -270,9 +337,11 @@ def test_several_inputs_and_outputs(perturb):
         assert history[key] == [pytest.approx(plain[key], rel=1e-5)]
     assert history["loss"][0] > plain["loss"]
     deltas = sorted(worst(wrapper, x, y), key=lambda d: -d.shape[1])
-    assert [d.shape for d in deltas] == (
-        [(9, 4)] if perturb == "weights" else [(5, 4, 4), (5, 3, 4)]
-    )
+    assert [d.shape for d in deltas] == {
+        "weights": [(9, 4)],
+        "outputs": [(5, 4, 4), (5, 3, 4)],
+        "inputs": [(5, 2)],
+    }[perturb]
     if perturb == "outputs":
         norms = sum(np.square(d).sum(axis=(1, 2)) for d in deltas)
         np.testing.assert_allclose(np.sqrt(norms), 0.5, atol=1e-6)

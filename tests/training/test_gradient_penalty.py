@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+from su_models.optimizers import SummedGradients
 from su_models.training import GradientPenalty
-from su_models.training.wrapper import _Start, _Step
-from tests.contract import JIT, integers, to_numpy
+from su_models.training.base import _Start, _Step
+from tests.contract.base import JIT, integers, normal, to_numpy
 from tests.training.text_classifier import (
     assert_weights,
     classifier,
@@ -25,11 +26,11 @@ from tests.training.text_classifier import (
 EPSILON = 0.8
 
 
-def penalized(weights, aggregate):
+def penalized(weights, perturb):
     """Eq. (8) read literally."""
     x, y = data()
     loss, (by_table, *_), slices = reference(weights, x, y)
-    g = by_table if aggregate else slices
+    g = by_table if perturb == "weights" else slices
     return loss + 0.5 * EPSILON * np.square(g).sum()
 
 
@@ -49,26 +50,68 @@ def differences(fn, weights, step=1e-5):
 
 
 @pytest.mark.parametrize("jit", sorted({False, JIT}))
-@pytest.mark.parametrize("aggregate", [False, True])
-def test_the_gradient_is_that_of_finite_differences(aggregate, jit):
+@pytest.mark.parametrize("perturb", ["outputs", "weights"])
+def test_the_gradient_is_that_of_finite_differences(perturb, jit):
     model = classifier()
-    wrapper = GradientPenalty(model, "tokens", EPSILON, aggregate)
+    wrapper = GradientPenalty(model, "tokens", EPSILON, perturb)
     history = fit(wrapper, rate=0.5, jit=jit)
-    gradients = differences(lambda w: penalized(w, aggregate), start())
+    gradients = differences(lambda w: penalized(w, perturb), start())
     expected = [v - 0.5 * g for v, g in zip(start(), gradients, strict=True)]
     assert_weights(model, expected, atol=5e-6)
-    loss = penalized(start(), aggregate)
+    loss = penalized(start(), perturb)
     assert history["loss"] == [pytest.approx(loss, abs=1e-5)]
 
 
+def test_the_gradient_by_inputs_is_penalized():
+    """Of (x·w - y)²: 2 (x·w - y) w / n for each sample."""
+    x, y, w = normal(5, 3), normal(5, 1)[::-1].copy(), normal(3, 1)
+    dense = layers.Dense(1, use_bias=False)
+    model = keras.Sequential([keras.Input((3,)), dense])
+    dense.kernel.assign(w)
+
+    def penalized(weights):
+        (w,) = weights
+        slopes = 2 * (x @ w - y) * w[:, 0] / 5
+        plain = np.square(x @ w - y).mean()
+        return plain + 0.5 * EPSILON * np.square(slopes).sum()
+
+    wrapper = GradientPenalty(model, epsilon=EPSILON, perturb="inputs")
+    wrapper.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=JIT)
+    loss = wrapper.fit(x, y, verbose=0).history["loss"]
+    assert loss == [pytest.approx(penalized([w]), rel=1e-5)]
+    (g,) = differences(penalized, [w])
+    np.testing.assert_allclose(to_numpy(dense.kernel), w - 0.1 * g, atol=1e-5)
+
+
+def test_convolutions_of_images_have_second_gradients():
+    image = keras.Input((6, 6, 2))
+    h = layers.Conv2D(4, 3, activation="tanh")(image)
+    h = layers.BatchNormalization()(h)
+    h = layers.MaxPooling2D(2)(h)
+    model = keras.Model(image, layers.Dense(3)(layers.Flatten()(h)))
+    wrapper = GradientPenalty(model, perturb="inputs", inputs=image.name)
+    wrapper.compile(
+        "adam",
+        crossentropy(),
+        jit_compile=keras.config.backend() == "jax",
+        run_eagerly=keras.config.backend() == "tensorflow",
+    )
+    before = [w.copy() for w in model.get_weights()]
+    history = wrapper.fit(normal(5, 6, 6, 2), integers(3, 5), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    for w, b in zip(model.get_weights(), before, strict=True):
+        assert np.isfinite(w).all() and (w != b).any()
+
+
 def test_repeated_tokens_tell_slices_from_tables():
-    assert abs(penalized(start(), True) - penalized(start(), False)) > 1e-3
+    values = [penalized(start(), kind) for kind in ("weights", "outputs")]
+    assert abs(values[0] - values[1]) > 1e-3
 
 
-@pytest.mark.parametrize("aggregate", [False, True])
-def test_it_is_the_first_order_of_training_at_eps_times_the_gradient(aggregate):
+@pytest.mark.parametrize("perturb", ["outputs", "weights"])
+def test_it_is_the_first_order_of_training_at_eps_times_the_gradient(perturb):
     """L(x + ε∇L) = L + ε|∇L|² + O(ε²), Eq. (5): twice the penalty."""
-    wrapper = GradientPenalty(classifier(), aggregate=aggregate)
+    wrapper = GradientPenalty(classifier(), perturb=perturb)
     wrapper.compile(loss=crossentropy())
     x, y = data()
     step = _Step(wrapper, x, y, None, _Start(wrapper.model))
@@ -91,9 +134,13 @@ def test_it_is_the_first_order_of_training_at_eps_times_the_gradient(aggregate):
 
 def test_epsilon_0_is_plain_training():
     plain, model = classifier(3, 0.4), classifier(3, 0.4)
-    for net in (GradientPenalty(model, epsilon=0.0), plain):
+    sgd = SummedGradients(keras.optimizers.SGD(0.5))
+    for net, optimizer in (
+        (GradientPenalty(model, epsilon=0.0), None),
+        (plain, sgd),
+    ):
         keras.utils.set_random_seed(2)
-        fit(net, 3)
+        fit(net, 3, optimizer=optimizer)
     for v, w in zip(model.variables, plain.variables, strict=True):
         np.testing.assert_array_equal(to_numpy(v), to_numpy(w))
 
@@ -142,13 +189,17 @@ class Subclassed(keras.Model):
         return self.tokens(inputs)
 
 
-def test_what_cannot_be_is_refused():
+def test_bad_arguments_are_rejected():
     model = Subclassed()
     model(integers(9, 2, 6))
-    GradientPenalty(model, aggregate=True)
+    GradientPenalty(model, perturb="weights")
     with pytest.raises(ValueError, match="take the tables.*Received: model="):
         GradientPenalty(model)
     with pytest.raises(ValueError, match="Received: epsilon=-1"):
         GradientPenalty(classifier(), epsilon=-1)
     with pytest.raises(ValueError, match="which are: tokens. Received"):
         GradientPenalty(classifier(), "words")
+    with pytest.raises(ValueError, match="Received: perturb=True"):
+        GradientPenalty(classifier(), perturb=True)
+    with pytest.raises(ValueError, match="`inputs` is for .*Received: inputs"):
+        GradientPenalty(classifier(), inputs="ids")

@@ -6,9 +6,12 @@ import pytest
 from keras import layers, ops
 
 from su_models.training import NoiseInjection
-from tests.contract import JIT, integers, normal, to_numpy
+from tests.contract.base import JIT, integers, normal, to_numpy
 
 N = 50_000  # copies of one sample: their mean is that over the noise
+untrained = pytest.mark.filterwarnings(
+    "ignore:The model does not have any trainable weights"
+)
 
 
 def tanh_model():
@@ -162,6 +165,120 @@ def test_masked_steps_stay_masked():
     np.testing.assert_allclose(loss, 0.09, rtol=0.05)
 
 
+def padded_model(kind):
+    """A recurrent model of padded sequences, which get their mask somehow."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, 4), name="steps")
+    masking = layers.Masking()
+    if kind == "subclassed":
+        model = Recurrent()
+        model(np.ones((1, 2, 4), "float32"))
+        return model
+    if kind == "in a row":
+        return keras.Sequential(
+            [inputs, masking, layers.LSTM(3), layers.Dense(1)]
+        )
+    if kind == "inside":
+        x = keras.Input((None, 4))
+        inner = keras.Model(x, masking(layers.Dropout(0.0)(x)))
+        h = inner(inputs)
+    elif kind == "own mask":
+        h = NonZero()(inputs)
+    else:
+        h = masking(inputs)
+    return keras.Model(inputs, layers.Dense(1)(layers.LSTM(3)(h)))
+
+
+class Recurrent(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.masking, self.lstm = layers.Masking(), layers.LSTM(3)
+        self.out = layers.Dense(1)
+
+    def call(self, x):
+        return self.out(self.lstm(self.masking(x)))
+
+
+class NonZero(layers.Layer):
+    """Reads from the numbers which steps there are."""
+
+    def call(self, x):
+        return 2.0 * x
+
+    def compute_mask(self, x, previous_mask=None):
+        return ops.any(x != 0, axis=-1)
+
+
+@pytest.mark.parametrize(
+    "kind", ["direct", "inside", "in a row", "own mask", "subclassed"]
+)
+def test_small_noise_is_the_plain_loss_of_masked_steps(kind):
+    x, y = normal(8, 9, 4), np.ones((8, 1), "float32")
+    x[:, 3:] = 0  # padding
+    model = padded_model(kind)
+    wrapper = NoiseInjection(model, 1e-5, seed=0)
+    padded = one_loss(wrapper, x, y, jit=False)
+    short = one_loss(wrapper, x[:, :3].copy(), y, jit=False)
+    plain = one_loss(model, x, y, jit=False)
+    assert padded == pytest.approx(plain, abs=1e-4)
+    assert short == pytest.approx(plain, abs=1e-4)
+    assert padded != plain  # the steps that are there have noise
+
+
+@untrained
+def test_padding_gets_no_noise_anywhere():
+    """Also where the input goes beside the mask."""
+    inputs = keras.Input((5, 2))
+    masked = layers.GlobalAveragePooling1D()(layers.Masking()(inputs))
+    bare = ops.sum(inputs, axis=1)
+    model = keras.Model(inputs, layers.Concatenate()([masked, bare]))
+    x = np.zeros((20_000, 5, 2), "float32")
+    x[:, 0] = 1e-6  # one step, all but 0
+    wrapper = NoiseInjection(model, 0.3, seed=0)
+    loss = one_loss(wrapper, x, np.zeros((len(x), 4), "float32"))
+    # one step's noise in each half; of five it would be 0.018 and 0.45
+    np.testing.assert_allclose(loss, 0.09, rtol=0.05)
+
+
+def lengths_model():
+    """Reads from floats which steps count."""
+    steps = keras.Input((4,), name="steps")
+    length = keras.Input((1,), name="length")
+    places = np.arange(4, dtype="float32")
+    counts = ops.cast(ops.greater(length, places), "float32")  # (b, 4)
+    y = ops.sum(steps * counts, axis=1, keepdims=True)
+    return keras.Model({"steps": steps, "length": length}, y)
+
+
+@untrained
+@pytest.mark.parametrize("names", ["steps", ["steps"]])
+def test_inputs_that_get_noise_can_be_chosen(names):
+    n = 20_000
+    x = {
+        "steps": np.zeros((n, 4), "float32"),
+        "length": np.full((n, 1), 2.0, "float32"),
+    }
+    y = np.zeros((n, 1), "float32")
+    model = lengths_model()
+    chosen = NoiseInjection(model, 0.3, inputs=names, seed=0)
+    loss = one_loss(chosen, x, y)
+    np.testing.assert_allclose(loss, 2 * 0.09, rtol=0.05)  # of two steps
+    # else the noise changes how many steps there are
+    all_of_them = NoiseInjection(model, 0.3, seed=0)
+    assert one_loss(all_of_them, x, y) > 2.2 * 0.09
+    assert chosen.get_config()["inputs"] == names
+
+
+@untrained
+def test_whole_numbers_into_an_input_of_floats_get_noise():
+    """Bytes of an image: Keras makes floats of them."""
+    model = keras.Sequential([keras.Input((3,)), layers.Rescaling(1.0)])
+    x = np.full((N, 3), 7, "uint8")
+    wrapper = NoiseInjection(model, 0.5, seed=0)
+    loss = one_loss(wrapper, x, np.full((N, 3), 7.0, "float32"))
+    np.testing.assert_allclose(loss, 0.25, rtol=0.03)
+
+
 def words():
     ids = keras.Input((4,), dtype="int32")
     h = layers.Flatten()(layers.Embedding(5, 2, name="tokens")(ids))
@@ -188,11 +305,23 @@ def words():
         ),
         ({"perturb": "weights", "weights": "out"}, "must be a list"),
         ({"perturb": "weights", "weights": [3]}, "must be a list"),
+        (
+            {"perturb": "outputs", "inputs": "x"},
+            "`inputs` is for perturb=.inputs.. Received: inputs='x'",
+        ),
+        ({"perturb": "weights", "inputs": "x"}, "`inputs` is for"),
+        ({"perturb": "inputs", "embedding": "x"}, "`embedding` is for"),
     ],
 )
-def test_refusals(arguments, match):
+def test_bad_arguments_are_rejected(arguments, match):
     with pytest.raises(ValueError, match=match):
         NoiseInjection(words(), **arguments)
+
+
+@pytest.mark.parametrize("inputs", ["ids", ["steps", "x"], [], 3, [0]])
+def test_inputs_must_be_names_of_floats(inputs):
+    with pytest.raises(ValueError, match="`inputs` must .*Received: inputs="):
+        NoiseInjection(lengths_model(), inputs=inputs)
 
 
 class OfAnything(keras.Model):

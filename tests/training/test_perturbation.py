@@ -1,4 +1,4 @@
-"""What is added to embeddings: where it enters, and its norm."""
+"""Deltas: where they are added, and their norm."""
 
 import json
 
@@ -8,9 +8,17 @@ import pytest
 from keras import layers
 
 from su_models.layers import PositionEmbedding
-from su_models.training.perturbation import _Outputs, _unit, _Weights, _within
-from su_models.training.wrapper import _Start, _Step, _TrainingWrapper
-from tests.contract import integers, normal, to_numpy
+from su_models.training.base import TrainingWrapper, _Start, _Step
+from su_models.training.perturbation import (
+    _Inputs,
+    _Outputs,
+    _unit,
+    _Weights,
+    _within,
+    perturbation,
+)
+from tests.contract.base import integers, normal, to_numpy
+from tests.training.composite import composite
 from tests.training.text_classifier import (
     BATCH,
     DIM,
@@ -26,7 +34,7 @@ from tests.training.text_classifier import (
 tensor = keras.ops.convert_to_tensor
 
 
-class Plain(_TrainingWrapper):
+class Plain(TrainingWrapper):
     def _training_loss(self, loss, step):
         return loss
 
@@ -201,6 +209,191 @@ def test_a_functional_model_with_a_call_of_its_own_is_refused():
     model = OwnCall(plain.inputs, plain.outputs)
     with pytest.raises(ValueError, match="Received: model=<OwnCall"):
         _Outputs(model)
+
+
+# ---- embeddings inside of a layer
+
+
+def test_a_layer_with_embeddings_inside_is_perturbed_at_its_output():
+    model = composite()
+    x, y = integers(9, 5, 7), integers(3, 5)
+    step = step_of(model, x, y)
+    rows = model.get_layer("composite")(x)
+    for names, count in (("composite", 1), (["composite", "more"], 2)):
+        moves = _Outputs(model, names)
+        zeros = moves.zeros(step, x)
+        assert [tuple(z.shape) for z in zeros] == [(5, 7, 4)] * count
+        same = to_numpy(moves.predict(step, x, zeros))
+        np.testing.assert_allclose(same, to_numpy(model(x)), atol=1e-6)
+        delta = normal(5, 7, 4)
+        deltas = [tensor(delta), *zeros[1:]]
+        moved = to_numpy(moves.predict(step, x, deltas))
+        sums = to_numpy(rows) + to_numpy(model.get_layer("more")(x)) + delta
+        expected = np.tanh(sums).mean(1)
+        expected = to_numpy(model.layers[-1](expected))
+        np.testing.assert_allclose(moved, expected, atol=1e-5)
+
+
+def test_its_tables_are_found_by_their_own_names():
+    model = composite()
+    shapes = [tuple(v.shape) for v in _Weights(model, "tokens").variables]
+    assert shapes == [(9, 4)]
+    assert len(_Weights(model).variables) == 3
+
+
+@pytest.mark.parametrize("embedding", [None, "tokens", ["tokens", "places"]])
+def test_what_is_inside_is_told_with_what_works(embedding):
+    with pytest.raises(ValueError) as error:
+        _Outputs(composite(more=False), embedding)
+    message = str(error.value)
+    assert "'tokens', 'places' inside of 'composite'" in message
+    assert 'perturb="weights"' in message
+    assert message.endswith(f"Received: embedding={embedding!r}")
+
+
+class Pair(layers.Layer):
+    """Embeddings that are returned beside something else."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.tokens = layers.Embedding(9, 4, name="tokens")
+
+    def call(self, ids):
+        return self.tokens(ids), ids
+
+
+def test_a_layer_that_returns_more_cannot_be_perturbed():
+    ids = keras.Input((7,), dtype="int32")
+    x, _ = Pair(name="pair")(ids)
+    model = keras.Model(ids, layers.GlobalAveragePooling1D()(x))
+    with pytest.raises(ValueError, match="one tensor.*Received: 'pair'"):
+        _Outputs(model, "pair")
+
+
+# ---- inputs
+
+
+def two_inputs():
+    """A linear layer of two inputs of floats, beside one of numbers."""
+    ids = keras.Input((2,), dtype="int32", name="ids")
+    image = keras.Input((2, 2, 1), name="image")
+    features = keras.Input((3,), name="features")
+    x = [layers.Embedding(9, 4)(ids), layers.Flatten()(image), features]
+    x[0] = layers.Flatten()(x[0])
+    y = layers.Dense(3, name="out")(layers.Concatenate()(x))
+    inputs = {"ids": ids, "image": image, "features": features}
+    return keras.Model(inputs, y)
+
+
+def batch_of_two():
+    return {
+        "ids": integers(9, 5, 2),
+        "image": normal(5, 2, 2, 1),
+        "features": normal(5, 3)[::-1].copy(),
+        "not asked for": normal(5, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (None, ["features", "image"]),
+        ("image", ["image"]),
+        (["image", "features"], ["features", "image"]),
+    ],
+)
+def test_inputs_that_are_floats_are_moved(names, chosen):
+    model, x = two_inputs(), batch_of_two()
+    step = step_of(model, x, integers(3, 5))
+    moves = _Inputs(model, names)
+    zeros = moves.zeros(step, x)
+    assert [tuple(z.shape) for z in zeros] == [x[k].shape for k in chosen]
+    same = to_numpy(moves.predict(step, x, zeros))
+    asked = {k: x[k] for k in ("ids", "image", "features")}
+    np.testing.assert_allclose(same, to_numpy(model(asked)), atol=1e-6)
+    deltas = [normal(*z.shape)[::-1].copy() for z in zeros]
+    moved = to_numpy(moves.predict(step, x, [*map(tensor, deltas)]))
+    for key, delta in zip(chosen, deltas, strict=True):
+        asked[key] = asked[key] + delta
+    np.testing.assert_allclose(moved, to_numpy(model(asked)), atol=1e-5)
+    loss = to_numpy(moves.loss(step, [*map(tensor, deltas)]))
+    expected = to_numpy(crossentropy()(step.y, moved))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_padded_steps_are_not_moved():
+    """So that masks, and the norm of a sample, are those of its steps."""
+    x = keras.Input((None, 3))
+    y = layers.GlobalAveragePooling1D()(layers.Masking()(x))
+    model = keras.Model(x, layers.Dense(3)(y))
+    steps = normal(5, 7, 3)
+    steps[:, 4:] = 0
+    step = step_of(model, steps, integers(3, 5))
+    moves = _Inputs(model)
+    ones = [tensor(np.ones_like(steps))]
+    (confined,) = moves.confined(steps, ones)
+    np.testing.assert_array_equal(to_numpy(confined), steps != 0)
+    moved = to_numpy(moves.predict(step, steps, ones))
+    short = to_numpy(model(steps[:, :4] + 1))
+    np.testing.assert_allclose(moved, short, atol=1e-5)
+
+
+class Sum(keras.Model):
+    """A model whose inputs Keras does not know before a call."""
+
+    def call(self, inputs):
+        flat = keras.tree.flatten(inputs)
+        return keras.ops.concatenate(flat, axis=-1)
+
+
+def test_inputs_of_a_subclassed_model_are_known_by_key():
+    model, x = Sum(), {"a": normal(5, 2), "b": normal(5, 1)}
+    model(x)
+    step = step_of(model, x, integers(3, 5))
+    for names, moved in (
+        (None, [1, 1, 1]),
+        ("a", [1, 1, 0]),
+        (["b"], [0, 0, 1]),
+    ):
+        moves = _Inputs(model, names)
+        ones = [keras.ops.ones_like(z) for z in moves.zeros(step, x)]
+        change = to_numpy(moves.predict(step, x, ones)) - to_numpy(model(x))
+        np.testing.assert_allclose(change, np.tile(moved, (5, 1)), atol=1e-6)
+    with pytest.raises(ValueError, match="which are: a, b. Received"):
+        _Inputs(model, "c").zeros(step, x)
+    pair = [x["a"], x["b"]]
+    with pytest.raises(ValueError, match="without names. Received"):
+        _Inputs(model, "a").zeros(step, pair)
+    assert len(_Inputs(model).zeros(step, pair)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (
+            {"perturb": "input"},
+            "'inputs', 'outputs', 'weights'. Received: pert",
+        ),
+        ({"perturb": "inputs", "embedding": "a"}, "`embedding` is for.*outp"),
+        ({"perturb": "outputs", "inputs": "a"}, "`inputs` is for.*Received"),
+        ({"perturb": "weights", "inputs": "a"}, "`inputs` is for.*Received"),
+        ({"perturb": "inputs", "inputs": "ids"}, "are: features, image. Rec"),
+        ({"perturb": "inputs", "inputs": []}, r"Received: inputs=\[\]"),
+        ({"perturb": "inputs", "inputs": 0}, "Received: inputs=0"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_rejected(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        perturbation(two_inputs(), **arguments)
+
+
+def test_without_embeddings_inputs_are_recommended():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3)])
+    for kind in (_Weights, _Outputs):
+        with pytest.raises(ValueError, match='perturb="inputs".*are: none. R'):
+            kind(model)
+    with pytest.raises(ValueError, match=r"No input is a float.*\['int32'\]"):
+        _Inputs(classifier())
 
 
 # ---- its norm

@@ -12,8 +12,8 @@ from keras import layers, ops
 from su_models.backend import compiled
 from su_models.backend import normal as drawn
 from su_models.training import VirtualAdversarialTraining
-from su_models.training.wrapper import _Start, _Step
-from tests.contract import JIT, integers, normal, to_numpy
+from su_models.training.base import _Start, _Step
+from tests.contract.base import JIT, integers, normal, to_numpy
 from tests.training.text_classifier import (
     DIM,
     LENGTH,
@@ -49,7 +49,11 @@ def unlabeled():
 
 def new(model=None, **kwargs):
     kwargs = {"from_logits": True, "seed": 3, **kwargs}
-    return VirtualAdversarialTraining(model or classifier(), **kwargs)
+    model = model or classifier()
+    if not kwargs["from_logits"] and model.layers[-1].name == "classes":
+        probable = layers.Activation("softmax")(model.output)
+        model = keras.Model(model.input, probable)
+    return VirtualAdversarialTraining(model, **kwargs)
 
 
 def fit(wrapper, batches=None, jit=False, rate=0.5, metrics=(), **kwargs):
@@ -138,11 +142,11 @@ def test_the_target_carries_no_gradient(jit):
     assert np.abs(0.5 * 0.6 * moved[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("norm", ["batch", "sample"])
-def test_the_divergence_is_not_negative_and_0_without_movement(norm):
+@pytest.mark.parametrize("perturb", ["weights", "outputs"])
+def test_the_divergence_is_not_negative_and_0_without_movement(perturb):
     for model in (classifier(), classifier(1, 0.5)):  # with dropout too
         for epsilon, above in ((0.0, False), (0.5, True)):
-            wrapper = new(model, epsilon=epsilon, norm=norm)
+            wrapper = new(model, epsilon=epsilon, perturb=perturb)
             step = step_of(wrapper)
             target = step.predict(unlabeled())
             deltas = wrapper._worst(step, unlabeled(), target)
@@ -153,7 +157,7 @@ def test_the_divergence_is_not_negative_and_0_without_movement(norm):
 
 def test_the_power_iteration_finds_the_first_eigenvector():
     """Of Fisher's matrix, the Hessian of the divergence, Eq. (17)."""
-    wrapper = new(norm="sample", xi=0.03, iters=60, epsilon=1.0)
+    wrapper = new(perturb="outputs", xi=0.03, iters=60, epsilon=1.0)
     step = step_of(wrapper)
     (delta,) = wrapper._worst(step, unlabeled(), step.predict(unlabeled()))
     delta = to_numpy(delta)
@@ -205,6 +209,131 @@ def test_sure_predictions_are_finite():
                 assert np.isfinite(to_numpy(loss(target, moved)))
 
 
+def regression():
+    """x·w + b of two outputs."""
+    model = keras.Sequential([keras.Input((3,), name="x"), layers.Dense(2)])
+    model.set_weights([normal(3, 2), normal(2)])
+    return model
+
+
+def test_a_regression_moves_by_its_squared_distance():
+    """Which is |ε wᵀu|² / 2: the worst u is the first singular vector."""
+    x, unlabeled_x, y = normal(5, 3), normal(7, 3), normal(5, 2)
+    model = regression()
+    w = normal(3, 2).astype("float64")
+    wrapper = new(
+        model,
+        from_logits=False,
+        divergence="mse",
+        perturb="inputs",
+        epsilon=0.5,
+        xi=0.1,
+        iters=50,
+        weight=0.7,
+    )
+    wrapper.compile(keras.optimizers.SGD(0.0), "mse", jit_compile=False)
+    batches = Batches((x, y, unlabeled_x))
+    loss = wrapper.fit(batches, verbose=0).history["loss"][0]
+    expected = np.square(x @ w + normal(2) - y).mean()
+    first = np.linalg.svd(w, compute_uv=False)[0]
+    expected += 0.7 * (0.5 * first) ** 2 / 2
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("level", [100.0, 0.5, -3.0])
+def test_outputs_that_are_no_probabilities_are_rejected(level):
+    ids = keras.Input((7,), dtype="int32")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(50, 8)(ids))
+    out = layers.Dense(1, bias_initializer=keras.initializers.Constant(level))
+    model = keras.Model(ids, out(x))
+    with pytest.raises(ValueError, match='"mse" for a reg.*Received: from_lo'):
+        VirtualAdversarialTraining(model)
+    VirtualAdversarialTraining(model, divergence="mse")
+    VirtualAdversarialTraining(model, from_logits=True)
+
+
+@pytest.mark.parametrize(
+    ("last", "units", "arguments", "match"),
+    [
+        ("relu", 3, {}, "must return prob.*Received.*activation=relu"),
+        ("log_softmax", 3, {}, "must return prob.*Received"),
+        ("softmax", 3, {"from_logits": True}, "must return logits.*Received"),
+        ("sigmoid", 1, {"from_logits": True}, "must return logits.*Received"),
+        ("sigmoid", 3, {}, "`binary` must be True.*Received: binary=None"),
+        ("sigmoid", 3, {"binary": False}, "`binary` must.*Received: binary=F"),
+        ("softmax", 3, {}, None),
+        ("softmax", 3, {"binary": True}, None),
+        ("sigmoid", 1, {}, None),
+        ("sigmoid", 3, {"binary": True}, None),
+        ("log_softmax", 3, {"from_logits": True}, None),
+        (ops.softmax, 3, {}, None),  # unknown
+    ],
+)
+def test_the_last_layer_and_the_arguments_agree(last, units, arguments, match):
+    x = keras.Input((3,))
+    model = keras.Model(x, layers.Dense(units, last)(x))
+    arguments = {"perturb": "inputs", **arguments}
+    if match is None:
+        VirtualAdversarialTraining(model, **arguments)
+        return
+    with pytest.raises(ValueError, match=match):
+        VirtualAdversarialTraining(model, **arguments)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_what_turns_out_to_be_no_probabilities_gives_nan(binary):
+    """Of a model that does not tell, as one that is not functional."""
+    divergence = new(from_logits=False, binary=binary)._divergence
+    sound = np.array([[0.25, 0.75], [0.5, 0.5]], "float32")
+    assert np.isfinite(to_numpy(divergence(sound, sound[::-1].copy())))
+    for wrong in ([2.0, -1.0], [np.nan, 1.0], [100.0, 3.0]):
+        p = sound.copy()
+        p[1] = wrong
+        assert np.isnan(to_numpy(divergence(p, sound)))
+    if not binary:
+        many = np.full((2, 4), 0.5, "float32")  # they sum to 2
+        assert np.isnan(to_numpy(divergence(many, many)))
+    half = ops.cast(np.full((2, 256), 1 / 256, "float32"), "bfloat16")
+    assert np.isfinite(to_numpy(divergence(half, half)))
+
+
+@pytest.mark.parametrize("jit", sorted({False, JIT}))
+def test_images_move_by_themselves(jit):
+    x, unlabeled_x, y = normal(5, 4), normal(7, 4)[::-1].copy(), integers(3, 5)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    w = normal(4, 3)
+    model.set_weights([w, normal(3)])
+    wrapper = new(model, perturb="inputs", epsilon=0.4, xi=0.03, iters=60)
+    step = _Step(wrapper, x, y, unlabeled_x, _Start(model))
+    wrapper.compile(loss=crossentropy())
+    target = step.predict(unlabeled_x)
+    (delta,) = wrapper._worst(step, unlabeled_x, target)
+    for p, d in zip(softmax(to_numpy(target)), to_numpy(delta), strict=True):
+        fisher = w @ (np.diag(p) - np.outer(p, p)) @ w.T
+        first = np.linalg.eigh(fisher)[1][:, -1]
+        assert np.linalg.norm(d) == pytest.approx(0.4, abs=1e-6)
+        assert abs(first @ d) > 0.999 * 0.4
+    history = fit(wrapper, [(x, y, unlabeled_x)], jit=jit)
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_masked_steps_of_inputs_do_not_move():
+    steps = keras.Input((None, 4))
+    h = layers.LSTM(5)(layers.Masking()(steps))
+    model = keras.Model(steps, layers.Dense(3)(h))
+    x = normal(5, 7, 4)
+    x[:, 4:] = 0
+    for iters in (0, 2):
+        wrapper = new(model, perturb="inputs", epsilon=0.4, iters=iters)
+        wrapper.compile(loss=crossentropy())
+        step = _Step(wrapper, x, integers(3, 5), None, _Start(model))
+        (delta,) = wrapper._worst(step, x, step.predict(x))
+        delta = to_numpy(delta)
+        assert (delta[:, 4:] == 0).all()
+        norms = np.sqrt(np.square(delta).sum((1, 2)))
+        np.testing.assert_allclose(norms, 0.4, atol=1e-6)
+
+
 # ---- in `fit`
 
 
@@ -222,11 +351,11 @@ def test_training_on_two_batches_differs_from_the_labeled_alone():
     assert kl(model) < 0.8 * kl(plain)
 
 
-@pytest.mark.parametrize("norm", ["batch", "sample"])
-def test_metrics_see_the_labeled_part_and_validation_has_no_third(norm):
+@pytest.mark.parametrize("perturb", ["weights", "outputs"])
+def test_metrics_see_the_labeled_part_and_validation_has_no_third(perturb):
     x, y = data()
     model = classifier()
-    wrapper = new(model, norm=norm)
+    wrapper = new(model, perturb=perturb)
     history = fit(
         wrapper,
         metrics=["accuracy"],
@@ -259,7 +388,7 @@ def test_several_inputs_and_outputs():
     x = layers.Concatenate()([x, two])
     outputs = layers.Dense(1, "sigmoid")(x), layers.Dense(3, "softmax")(x)
     model = keras.Model({"one": one, "two": two}, list(outputs))
-    wrapper = new(model, from_logits=False, norm="sample")
+    wrapper = new(model, from_logits=False, perturb="outputs")
     wrapper.compile(
         "sgd",
         ["binary_crossentropy", "sparse_categorical_crossentropy"],
@@ -281,7 +410,7 @@ def test_masked_positions_do_not_count():
     ids = keras.Input((None,), dtype="int32")
     x = layers.Embedding(9, 4, mask_zero=True)(ids)
     model = keras.Model(ids, layers.Dense(3)(x))
-    wrapper = new(model, norm="sample")
+    wrapper = new(model, perturb="outputs")
     step = step_of(wrapper)
     text = integers(8, 4, 5) + 1
     padded = np.pad(text, ((0, 0), (0, 3)))
@@ -316,8 +445,18 @@ def test_the_seed_decides_the_noise():
         ({"from_logits": "no"}, "Received: from_logits='no'"),
         ({"binary": "no"}, "Received: binary='no'"),
         ({"weight": -1}, "Received: weight=-1"),
-        ({"norm": "l2"}, "'batch', 'sample'.*Received: norm='l2'"),
+        (
+            {"perturb": "batch"},
+            "'inputs', 'outputs', 'weights'.*Received: perturb='batch'",
+        ),
         ({"embedding": "words"}, "which are: tokens. Received"),
+        ({"divergence": "l2"}, "'kl', 'mse'.*Received: divergence='l2'"),
+        ({"divergence": "mse"}, "`from_logits` is for .*Received: from_log"),
+        (
+            {"divergence": "mse", "from_logits": False, "binary": True},
+            "`binary` is for .*Received: binary=True",
+        ),
+        ({"inputs": "ids"}, "`inputs` is for .*Received: inputs='ids'"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, match):

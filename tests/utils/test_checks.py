@@ -9,8 +9,10 @@ from su_models.utils.checks import (
     check_finite,
     check_flag,
     check_integer,
+    check_integers,
     check_mask,
     check_number,
+    check_numbers,
     check_seed,
     check_shape,
     check_share,
@@ -147,6 +149,29 @@ def test_numbers_on_their_bounds_are_accepted():
     assert check_number("x", None, optional=True) is None
 
 
+@pytest.mark.parametrize(
+    "values", [[2, 3], (np.int64(2), 3), np.array([2, 3], "uint8")]
+)
+def test_integers_become_a_list(values):
+    got = check_integers("levels", values, least=2, count=2)
+    assert got == [2, 3] and [type(n) for n in got] == [int, int]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[], 3, "23", None, {2, 3}, [2, 1], [2, True], [2.0], np.ones((2, 2), int)],
+)
+def test_everything_else_is_no_list_of_integers(values):
+    words = "`levels` must be a list of integers >= 2. Received: levels="
+    with pytest.raises(ValueError, match=words):
+        check_integers("levels", values, least=2)
+
+
+def test_another_number_of_integers_is_rejected():
+    with pytest.raises(ValueError, match="a list of 3 integers >= 1"):
+        check_integers("shape", [2, 3], count=3)
+
+
 @pytest.mark.parametrize("seed", [0, np.int64(2**31 - 1), None])
 def test_seeds_are_accepted(seed):
     assert check_seed(seed) == seed
@@ -171,6 +196,27 @@ def test_finite_arrays():
     for wrong in ([np.nan], [np.inf], ["a"], [None]):
         with pytest.raises(ValueError, match="`x` must be finite numbers"):
             check_finite("x", wrong)
+
+
+def test_a_shape_is_checked_as_a_tensor_is():
+    check_shape("x", (None, 4), (3, 4))
+    with pytest.raises(ValueError, match="`x` must .*Received: x of shape"):
+        check_shape("x", (3, 1), (3, 4))
+
+
+@pytest.mark.parametrize("x", [2, np.float32(0.5), [1, 2.5], [[1], [2]]])
+def test_numbers_become_float64(x):
+    got = check_numbers("x", x)
+    assert got.dtype == "float64"
+    np.testing.assert_array_equal(got, x)
+
+
+@pytest.mark.parametrize(
+    "x", [np.nan, [np.inf], "a", ["1"], None, [None], True, [[1], [1, 2]], 1j]
+)
+def test_everything_else_is_no_number(x):
+    with pytest.raises(ValueError, match="`x` must be finite numbers. Rec"):
+        check_numbers("x", x)
 
 
 def test_masks_are_booleans():

@@ -1,8 +1,16 @@
+import io
+
 import numpy as np
 import pytest
 from keras import ops
+from matplotlib import image as image_files
 
-from su_models.utils.picture import image_grid
+from su_models.utils.picture import (
+    filled_grid,
+    image_grid,
+    png,
+    side_by_side,
+)
 
 
 def test_each_pixel_stands_where_a_loop_puts_it():
@@ -26,3 +34,30 @@ def test_each_pixel_stands_where_a_loop_puts_it():
 def test_images_that_do_not_fill_the_rows_are_refused(shape, columns):
     with pytest.raises(ValueError, match=f"Received: .*columns={columns}"):
         image_grid(np.zeros(shape, "float32"), columns)
+
+
+def test_two_grids_stand_side_by_side():
+    left, right = (np.full((4, 2, 3, 1), v, "float32") for v in (-1, 1))
+    pixels = ops.convert_to_numpy(side_by_side(left, right, 2))
+    grid = ops.convert_to_numpy(image_grid(left, 2))
+    height, width = grid.shape[:2]
+    assert pixels.shape == (height, 2 * width + 16, 1)
+    np.testing.assert_array_equal(pixels[:, :width], grid)
+    assert (pixels[:, width:] == 255).all()
+
+
+@pytest.mark.parametrize("n, rows, columns", [(1, 1, 1), (5, 2, 3), (9, 3, 3)])
+def test_any_number_of_images_fills_a_square(n, rows, columns):
+    black = np.full((n, 2, 2, 1), -1, "float32")
+    pixels = ops.convert_to_numpy(filled_grid(black))
+    assert pixels.shape == (rows * 10, columns * 10, 1)
+    assert (pixels == 0).sum() == n * 64  # the rest is white
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_holds_the_pixels(channels):
+    picture = np.random.default_rng(0).integers(256, size=(5, 7, channels))
+    picture = picture.astype("uint8")
+    found = image_files.imread(io.BytesIO(png(picture)), format="png")
+    expected = np.broadcast_to(picture, (5, 7, 3)) / 255
+    np.testing.assert_allclose(found[..., :3], expected, atol=1e-6)

@@ -2,12 +2,12 @@
 
 import keras
 
-from su_models.layers.attention.self_attention import _SelfAttention
+from su_models.layers.attention.base import BaseSelfAttention
 from su_models.ops.sparse_attention import atrous_attention, check_rate
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class AtrousSelfAttention(_SelfAttention):
+class AtrousSelfAttention(BaseSelfAttention):
     """Attends to the tokens a multiple of `rate` away.
 
     Article: https://kexue.fm/archives/6853
@@ -31,20 +31,20 @@ class AtrousSelfAttention(_SelfAttention):
         head_dim: int > 0. Size of a head of the values.
         rate: int > 0. Step between positions to attend to. It may exceed n.
         key_dim, output_dim, use_bias, rotary_base, dropout,
-            kernel_initializer, bias_initializer, seed: as those of
-            `MultiHeadAttention`.
+            kernel_initializer, bias_initializer, seed, num_key_value_heads:
+            as those of `MultiHeadAttention`.
 
     Call arguments:
         query: `(batch, n, features)`, of any n.
         value: as `query`. None: `query`.
         key: as `query`. None: `value`.
-        mask: booleans `(batch, n)`, the padding; usually not passed, but
-            taken from upstream.
         attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. The second
             is read only where the layer looks.
+        use_causal_mask: bool. Whether query i attends to keys up to i.
+        mask: booleans `(batch, n)`, the padding; usually not passed, but
+            taken from upstream.
         positions: integers, `(n,)` or `(batch, n)`, to be rotated. None: 0,
             ..., n - 1.
-        use_causal_mask: whether query i attends to keys up to i.
 
     Returns:
         A tensor `(batch, n, output_dim)`.
@@ -66,7 +66,7 @@ class AtrousSelfAttention(_SelfAttention):
         check_rate(rate)
         self.rate = int(rate)
 
-    def _attend(self, q, k, v, **masks):
+    def _sparse(self, q, k, v, **masks):
         return atrous_attention(q, k, v, self.rate, **masks)
 
     def get_config(self):

@@ -3,19 +3,27 @@
 import keras
 from keras import ops
 
+from su_models.layers.attention.base import BaseAttention
 from su_models.layers.attention.masks import (
-    both_masks,
-    join_attention_mask,
+    AttentionMasks,
+    joined_mask,
     split_attention_mask,
 )
+from su_models.layers.attention.scores import (
+    attention_context,
+    attention_scores,
+)
 from su_models.layers.attention.weights import NORMALIZATIONS, attention_weights
-from su_models.layers.position.rotary_embedding import RotaryEmbedding
-from su_models.ops.attention_mask import causal_mask, prefix_mask
-from su_models.utils.checks import check_shape, check_share, check_size
+from su_models.utils.checks import (
+    check_choice,
+    check_flag,
+    check_shape,
+    check_size,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class GatedAttentionUnit(keras.layers.Layer):
+class GatedAttentionUnit(BaseAttention):
     """Attention and feed-forward network in one layer, of one head (GAU).
 
     Article: https://kexue.fm/archives/8934
@@ -39,13 +47,15 @@ class GatedAttentionUnit(keras.layers.Layer):
 
     Masks are those of `MultiHeadAttention`. A query that may attend to
     nothing has A V = 0, so its output is the output bias. Variables: scale
-    and shift of Q, of K, then kernel and bias of (U, V, Z), of O.
+    and shift of Q, of K, then kernel and bias of (U, V, Z), of O. Token by
+    token it is the method `step`, with a cache of K and V.
 
     Args:
         units: int > 0. Size e of U and V.
         key_dim: int > 0. Size s of queries and keys.
         activation: φ.
-        use_bias: whether the projections have biases, and Q and K shifts.
+        use_bias: bool. Whether the projections have biases, and Q and K
+            shifts.
         rotary_base: float > 0. Rotates queries and keys (`RotaryEmbedding`);
             `key_dim` is even then. None: no rotation.
         normalization: "squared_relu", "softmax" or "softmax_plus"; see
@@ -56,14 +66,12 @@ class GatedAttentionUnit(keras.layers.Layer):
 
     Call arguments:
         inputs: `(batch, length, d)`.
-        mask: booleans `(batch, length)`, usually taken from upstream.
         attention_mask: booleans, `(batch, length)` or `(batch, length,
             length)`.
-        segment_ids: integers `(batch, length)`: 0 for a prefix that is seen
-            whole, 1 for what is generated after it.
+        use_causal_mask: bool. Whether token i attends to tokens up to i.
+        mask: booleans `(batch, length)`, usually taken from upstream.
         positions: integers, `(length,)` or `(batch, length)`, to be rotated.
-        use_causal_mask: whether token i attends to tokens up to i.
-        return_attention_scores: whether to return A as well.
+        return_attention_scores: bool. Whether to return A as well.
 
     Returns:
         A tensor like `inputs`; or a pair of it and A, `(batch, length,
@@ -93,33 +101,16 @@ class GatedAttentionUnit(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        key_dim = check_size("key_dim", key_dim)
+        super().__init__(key_dim, rotary_base, dropout, seed, **kwargs)
         self.units = check_size("units", units)
-        self.key_dim = check_size("key_dim", key_dim)
-        self.dropout = check_share("dropout", dropout)
-        if rotary_base is not None and self.key_dim % 2:
-            raise ValueError(
-                "`key_dim` must be even to be rotated. "
-                f"Received: key_dim={key_dim}, rotary_base={rotary_base}"
-            )
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"`normalization` must be one of {NORMALIZATIONS}. "
-                f"Received: normalization={normalization!r}"
-            )
+        self.key_dim = key_dim
         self.activation = keras.activations.get(activation)
-        self.use_bias = use_bias
-        self.rotary_base = rotary_base
-        self.normalization = normalization
+        self.use_bias = check_flag("use_bias", use_bias)
+        self.normalization = check_choice(
+            "normalization", normalization, NORMALIZATIONS
+        )
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.seed = seed
-        self.supports_masking = True
-        if self.dropout:
-            self.seed_generator = keras.random.SeedGenerator(seed)
-        if rotary_base is not None:
-            self.rotary = RotaryEmbedding(
-                rotary_base, dtype=self.dtype_policy, name="rotary"
-            )
 
     def build(self, input_shape):
         if len(input_shape) != 3 or input_shape[-1] is None:
@@ -158,62 +149,73 @@ class GatedAttentionUnit(keras.layers.Layer):
     def call(
         self,
         inputs,
+        attention_mask=None,
+        use_causal_mask=False,
+        training=None,
         mask=None,
         inputs_mask=None,
-        attention_mask=None,
-        segment_ids=None,
         positions=None,
-        use_causal_mask=False,
         return_attention_scores=False,
-        training=None,
     ):
-        features = self.input_dense.kernel.shape[0]
-        check_shape("inputs", inputs, (None, None, features))
-        u, v, z = ops.split(
-            self.input_dense(inputs), (self.units, 2 * self.units), axis=-1
-        )  # (b, n, e), (b, n, e), (b, n, s)
-        q, k = self._queries_and_keys(z, positions)
-        key_mask, pair_mask = split_attention_mask(
+        keys, pairs = split_attention_mask(
             inputs.shape,
             inputs.shape,
             attention_mask,
             {"mask": mask, "inputs_mask": inputs_mask},
         )
-        if segment_ids is not None:
-            check_shape("segment_ids", segment_ids, inputs.shape[:2])
-            pair_mask = both_masks(pair_mask, prefix_mask(segment_ids))
-        if use_causal_mask:
-            n = ops.shape(inputs)[1]
-            pair_mask = both_masks(pair_mask, causal_mask(n, n))
-        mask = join_attention_mask(key_mask, pair_mask)
-        scores = ops.einsum("bns,bms->bnm", q * self.key_dim**-0.5, k)
+        return self._attend(
+            *self._project(inputs, positions),
+            AttentionMasks(keys, pairs, use_causal_mask),
+            training=training,
+            return_attention_scores=return_attention_scores,
+        )
+
+    def _project(self, inputs, positions):
+        """Returns (Q, U), K and V; all but U with one head, `(b, n, 1, .)`."""
+        features = self.input_dense.kernel.shape[0]
+        check_shape("inputs", inputs, (None, None, features))
+        u, v, z = ops.split(
+            self.input_dense(inputs), (self.units, 2 * self.units), axis=-1
+        )  # (b, n, e), (b, n, e), (b, n, s)
+        made = [z * ops.cast(scale, z.dtype) for scale in self.scales]
+        if self.use_bias:
+            made = [
+                x + ops.cast(shift, z.dtype)
+                for x, shift in zip(made, self.shifts, strict=True)
+            ]
+        q, k = (self._rotate(ops.expand_dims(x, 2), positions) for x in made)
+        return (q, u), k, ops.expand_dims(v, 2)
+
+    def _attend(
+        self, q, k, v, masks, training=None, return_attention_scores=False
+    ):
+        q, u = q
+        scores = attention_scores(q * self.key_dim**-0.5, k)  # (b, 1, n, m)
+        mask = joined_mask(masks, *ops.shape(scores)[2:])
+        if mask is not None:
+            mask = ops.expand_dims(mask, 1)
         a = attention_weights(scores, mask, self.normalization)
         a = ops.cast(a, self.compute_dtype)
-        outputs = self.output_dense(
-            u * ops.matmul(self._drop(a, training), v)  # (b, n, e)
-        )
-        return (outputs, a) if return_attention_scores else outputs
+        context = attention_context(self._drop(a, training), v)  # (b, n, 1, e)
+        context = ops.cast(context[:, :, 0], self.compute_dtype)
+        outputs = self.output_dense(u * context)
+        return (outputs, a[:, 0]) if return_attention_scores else outputs
 
-    def _queries_and_keys(self, z, positions):
-        """Returns Q(Z) and K(Z), rotated if they are to be."""
-        if positions is not None and self.rotary_base is None:
-            raise ValueError(
-                "`positions` are rotated, so they need a `rotary_base`. "
-                f"Received: positions={positions}, rotary_base=None"
-            )
-        made = [z * scale for scale in self.scales]
-        if self.use_bias:
-            made = [x + b for x, b in zip(made, self.shifts, strict=True)]
-        if self.rotary_base is not None:
-            made = [self.rotary(x, positions=positions) for x in made]
-        return made
-
-    def _drop(self, weights, training):
-        if not (training and self.dropout):
-            return weights
-        return keras.random.dropout(
-            weights, self.dropout, seed=self.seed_generator
+    def _queries(self, inputs, positions):
+        raise ValueError(
+            "`index` must be given: the unit attends to its own inputs alone. "
+            "Received: index=None"
         )
+
+    def _cache_sizes(self):
+        return 1, self.key_dim, self.units
+
+    def compute_output_spec(self, *args, **kwargs):
+        # by tracing `call`, which depends on more than shapes
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
 
     def get_config(self):
         return {
@@ -222,11 +224,8 @@ class GatedAttentionUnit(keras.layers.Layer):
             "key_dim": self.key_dim,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "rotary_base": self.rotary_base,
             "normalization": self.normalization,
-            "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(
                 self.kernel_initializer
             ),
-            "seed": self.seed,
         }

@@ -4,9 +4,32 @@ Everywhere True means "attend". A key mask is `(batch, keys)`, a pair mask
 `(batch, queries, keys)`; the first needs no quadratic memory.
 """
 
+import collections
+
 from keras import ops
 
+from su_models.ops.attention_mask import causal_mask
 from su_models.utils.checks import check_mask, check_shape
+
+# What may be attended to; None lets everything through. `keys` are booleans
+# `(1|batch, m)`, `pairs` `(1|batch, 1|n, m)`; if `causal`, query i attends to
+# keys up to i alone, beside the masks.
+AttentionMasks = collections.namedtuple(
+    "AttentionMasks", ["keys", "pairs", "causal"], defaults=[None, None, False]
+)
+
+
+def joined_mask(masks, n, m):
+    """Returns all masks as one, `(1|batch, 1|n, m)`, or None.
+
+    Args:
+        masks: `AttentionMasks`.
+        n: number of queries, an integer or a scalar tensor.
+        m: number of keys, likewise.
+    """
+    mask = None if masks.keys is None else ops.expand_dims(masks.keys, 1)
+    mask = both_masks(mask, masks.pairs)
+    return both_masks(mask, causal_mask(n, m) if masks.causal else None)
 
 
 def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
@@ -45,20 +68,12 @@ def split_attention_mask(query_shape, key_shape, attention_mask, key_masks=()):
             continue
         mask = check_mask(name, mask)
         check_shape(name, mask, (b, m), 1)
-        key_mask = mask if key_mask is None else key_mask & mask
+        key_mask = both_masks(key_mask, mask)
     return key_mask, pair_mask
-
-
-def join_attention_mask(key_mask, pair_mask):
-    """Returns both masks as one of shape `(1|b, 1|n, m)`, or None."""
-    if key_mask is None:
-        return pair_mask
-    key_mask = ops.expand_dims(key_mask, 1)  # (1|b, 1, m)
-    return key_mask if pair_mask is None else key_mask & pair_mask
 
 
 def both_masks(mask, other):
     """Returns what both masks let through; None lets everything through."""
     if mask is None or other is None:
         return other if mask is None else mask
-    return mask & other
+    return ops.logical_and(mask, other)

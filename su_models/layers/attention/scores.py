@@ -1,52 +1,111 @@
-"""Scores and contexts of attention with every pair in memory."""
+"""Scores and contexts of attention with every pair in memory.
+
+Queries may have more heads than keys and values: a group of them shares one
+head of keys and values (grouped queries). Sums are accumulated and returned
+in float32, or in float64 for operands in float64.
+"""
 
 from keras import ops
 
+from su_models.backend.precision import accumulated_einsum
 from su_models.utils.checks import check_shape
 
 
-def attention_scores(q, k, bias=None, relative_embeddings=None):
-    """Returns `q·k`, of every head and pair, `(batch, heads, n, m)`.
+def attention_scores(q, k, bias=None):
+    """Returns `q·k` plus a bias, of every head and pair.
 
-    With embeddings R of relative positions (Eq. (4) of article 8130) and a
-    bias β (Eq. (10)) it is q_i·(k_j + R_ij) + β_ij.
+    With a bias β it is q_i·k_j + β_ij, Eq. (10) of article 8130.
 
     Args:
         q: queries `(batch, n, heads, dim)`, scaled.
-        k: keys `(batch, m, heads, dim)`.
+        k: keys `(batch, m, groups, dim)`; `groups` divides `heads`.
         bias: `(1|batch, 1|heads, n, m)`.
-        relative_embeddings: `(1|batch, n, m, dim)`.
+
+    Returns:
+        A tensor `(batch, heads, n, m)`.
     """
-    scores = ops.einsum("bnhd,bmhd->bhnm", q, k)
-    b, h, n, m = scores.shape
-    if relative_embeddings is not None:
-        _check(relative_embeddings, (b, n, m, q.shape[-1]))
-        scores = scores + _shared("bnhd,bnmd->bhnm", q, relative_embeddings)
+    n, m = ops.shape(q)[1], ops.shape(k)[1]
+    h, groups = q.shape[2], k.shape[2]
+    if h == groups:
+        scores = accumulated_einsum("bnhd,bmhd->bhnm", q, k)
+    else:
+        scores = accumulated_einsum("bngrd,bmgd->bgrnm", _grouped(q, groups), k)
+        scores = ops.reshape(scores, (ops.shape(q)[0], h, n, m))
     if bias is not None:
-        check_shape("attention_bias", bias, (b, h, n, m), broadcast=2)
+        shape = (q.shape[0], h, q.shape[1], k.shape[1])
+        check_shape("attention_bias", bias, shape, broadcast=2)
         scores = ops.add(scores, bias)
     return scores
 
 
-def attention_context(weights, v, relative_embeddings=None):
+def attention_context(weights, v):
     """Returns the weighted sums of values, `(batch, n, heads, dim)`.
-
-    With embeddings R of relative positions the values are v_j + R_ij
-    (Eq. (5) of article 8130).
 
     Args:
         weights: `(batch, heads, n, m)`.
-        v: values `(batch, m, heads, dim)`.
-        relative_embeddings: `(1|batch, n, m, dim)`.
+        v: values `(batch, m, groups, dim)`; `groups` divides `heads`.
     """
-    context = ops.einsum("bhnm,bmhd->bnhd", weights, v)
-    if relative_embeddings is not None:
-        b, _, n, m = weights.shape
-        _check(relative_embeddings, (b, n, m, v.shape[-1]))
-        context = context + _shared(
-            "bhnm,bnmd->bnhd", weights, relative_embeddings
-        )
-    return context
+    h, groups = weights.shape[1], v.shape[2]
+    if h == groups:
+        return accumulated_einsum("bhnm,bmhd->bnhd", weights, v)
+    b, _, n, m = ops.shape(weights)
+    weights = ops.reshape(weights, (b, groups, h // groups, n, m))
+    context = accumulated_einsum("bgrnm,bmgd->bngrd", weights, v)
+    return ops.reshape(context, (b, n, h, v.shape[-1]))
+
+
+def relative_scores(q, relative_embeddings, m):
+    """Returns `q_i·R_ij`, what Eq. (4) of article 8130 adds to the scores.
+
+    Args:
+        q: queries `(batch, n, heads, dim)`, scaled.
+        relative_embeddings: R, `(1|batch, n, m, dim)`.
+        m: number of keys, None if unknown.
+
+    Returns:
+        A tensor `(batch, heads, n, m)`.
+    """
+    _check(relative_embeddings, (*q.shape[:2], m, q.shape[-1]))
+    return _shared("bnhd,bnmd->bhnm", q, relative_embeddings)
+
+
+def relative_context(weights, relative_embeddings, dim):
+    """Returns `Σ_j a_ij R_ij`, what Eq. (5) of article 8130 adds.
+
+    Args:
+        weights: a, `(batch, heads, n, m)`.
+        relative_embeddings: R, `(1|batch, n, m, dim)`.
+        dim: size of a head of the values.
+
+    Returns:
+        A tensor `(batch, n, heads, dim)`.
+    """
+    b, _, n, m = weights.shape
+    _check(relative_embeddings, (b, n, m, dim))
+    return _shared("bhnm,bnmd->bnhd", weights, relative_embeddings)
+
+
+def repeated_heads(x, heads):
+    """Returns keys or values with a copy of each head for all its queries.
+
+    Args:
+        x: `(batch, m, groups, dim)`.
+        heads: number of heads of the queries; `groups` divides it.
+
+    Returns:
+        A tensor `(batch, m, heads, dim)`.
+    """
+    _, _, groups, dim = x.shape
+    if groups == heads:
+        return x
+    copies = ops.stack([x] * (heads // groups), axis=3)
+    return ops.reshape(copies, (*ops.shape(x)[:2], heads, dim))
+
+
+def _grouped(q, groups):
+    """Returns `(b, n, groups, heads / groups, dim)`."""
+    h, d = q.shape[2:]
+    return ops.reshape(q, (*ops.shape(q)[:2], groups, h // groups, d))
 
 
 def _check(relative_embeddings, shape):
@@ -59,4 +118,4 @@ def _shared(equation, x, relative_embeddings):
     if relative_embeddings.shape[0] == 1:
         equation = equation.replace(",b", ",")
         relative_embeddings = relative_embeddings[0]
-    return ops.einsum(equation, x, relative_embeddings)
+    return accumulated_einsum(equation, x, relative_embeddings)

@@ -2,7 +2,7 @@
 
 import keras
 
-from su_models.layers.attention.self_attention import _SelfAttention
+from su_models.layers.attention.base import BaseSelfAttention
 from su_models.ops.sparse_attention import (
     check_rate,
     check_window,
@@ -11,7 +11,7 @@ from su_models.ops.sparse_attention import (
 
 
 @keras.saving.register_keras_serializable(package="su_models")
-class SparseSelfAttention(_SelfAttention):
+class SparseSelfAttention(BaseSelfAttention):
     """Attends to what is near, and to every `rate`-th token far away.
 
     Article: https://kexue.fm/archives/6853
@@ -41,20 +41,20 @@ class SparseSelfAttention(_SelfAttention):
         window: int >= 0. Positions on either side to attend to. It may
             exceed n.
         key_dim, output_dim, use_bias, rotary_base, dropout,
-            kernel_initializer, bias_initializer, seed: as those of
-            `MultiHeadAttention`.
+            kernel_initializer, bias_initializer, seed, num_key_value_heads:
+            as those of `MultiHeadAttention`.
 
     Call arguments:
         query: `(batch, n, features)`, of any n.
         value: as `query`. None: `query`.
         key: as `query`. None: `value`.
-        mask: booleans `(batch, n)`, the padding; usually not passed, but
-            taken from upstream.
         attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. The second
             is read only where the layer looks.
+        use_causal_mask: bool. Whether query i attends to keys up to i.
+        mask: booleans `(batch, n)`, the padding; usually not passed, but
+            taken from upstream.
         positions: integers, `(n,)` or `(batch, n)`, to be rotated. None: 0,
             ..., n - 1.
-        use_causal_mask: whether query i attends to keys up to i.
 
     Returns:
         A tensor `(batch, n, output_dim)`.
@@ -78,7 +78,7 @@ class SparseSelfAttention(_SelfAttention):
         check_window(window)
         self.window = int(window)
 
-    def _attend(self, q, k, v, **masks):
+    def _sparse(self, q, k, v, **masks):
         return sparse_attention(q, k, v, self.rate, self.window, **masks)
 
     def get_config(self):

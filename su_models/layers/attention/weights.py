@@ -2,18 +2,24 @@
 
 import math
 
+import keras
 from keras import ops
+
+from su_models.backend.precision import needs_wide_operands, sum_dtype
+from su_models.layers.attention.masks import AttentionMasks, joined_mask
+from su_models.layers.attention.scores import repeated_heads
 
 NORMALIZATIONS = ("softmax", "softmax_plus", "squared_relu")
 
 # the lengths that the entropy-scaled softmax is tuned to, and held above
 _TUNED_LENGTH, _SHORTEST_LENGTH = 512, 16
 
-_MASKED = -1e30  # in float32, where all of this is computed
+_NO_MASKS = AttentionMasks()
+_MASKED = -1e30  # in float32 or float64, where all of this is computed
 
 
 def attention_weights(scores, mask=None, normalization="softmax"):
-    """Returns how much each query attends to each key, in float32.
+    """Returns how much each query attends to each key, in float32 or wider.
 
     With n the number of keys that a query may attend to:
 
@@ -30,7 +36,8 @@ def attention_weights(scores, mask=None, normalization="softmax"):
         mask: booleans that broadcast against `scores`; True = attend.
         normalization: one of the three names.
     """
-    scores = ops.cast(scores, "float32")
+    scores = ops.convert_to_tensor(scores)
+    scores = ops.cast(scores, sum_dtype(scores.dtype))
     if normalization == "squared_relu":
         weights = ops.square(ops.relu(scores)) / _count(scores, mask)
     else:
@@ -43,7 +50,7 @@ def attention_weights(scores, mask=None, normalization="softmax"):
     return weights if mask is None else ops.where(mask, weights, 0.0)
 
 
-def softmax_attention(q, k, v, mask=None, is_causal=False, scale=None):
+def softmax_attention(q, k, v, masks=_NO_MASKS, scale=1.0):
     """Returns contexts by softmax, through the backend's fused kernel.
 
     The same as `attention_weights` and a product, without weights to return:
@@ -51,23 +58,34 @@ def softmax_attention(q, k, v, mask=None, is_causal=False, scale=None):
 
     Args:
         q: queries, `(batch, n, heads, dim)`.
-        k: keys, `(batch, m, heads, dim)`.
-        v: values, `(batch, m, heads, dim)`.
-        mask: booleans `(1|batch, 1|heads, 1|n, m)`; True = attend.
-        is_causal: whether query i may not attend to keys after i. Not to be
-            had together with `mask`.
+        k: keys, `(batch, m, groups, dim)`; `groups` divides `heads`.
+        v: values, `(batch, m, groups, dim)`.
+        masks: `AttentionMasks`; causal ones are of as many keys as queries.
         scale: factor of the scores; None: `1 / √dim`.
+
+    Returns:
+        A tensor `(batch, n, heads, dim)`.
     """
+    n, m = ops.shape(q)[1], ops.shape(k)[1]
+    causal = masks.causal and masks.keys is None and masks.pairs is None
+    mask = None if causal else joined_mask(masks, n, m)  # none of n² if causal
+    if mask is not None:
+        mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
+    k, v = (repeated_heads(x, q.shape[2]) for x in (k, v))
+    dtype = keras.backend.standardize_dtype(v.dtype)
+    if needs_wide_operands(q, v, dtype):  # or the kernel sums in 16 bits
+        q, k, v = (ops.cast(x, sum_dtype(dtype)) for x in (q, k, v))
     context = ops.dot_product_attention(
         q,
         k,
         v,
         mask=mask,
         scale=scale,
-        is_causal=is_causal,
+        is_causal=causal,
         # Keras' kernel for TPU reads the mask of the first sample for all
         flash_attention=None if mask is None else False,
     )
+    context = ops.cast(context, dtype)
     if mask is None:
         return context
     some = ops.transpose(ops.any(mask, axis=-1, keepdims=True), (0, 2, 1, 3))
@@ -77,6 +95,6 @@ def softmax_attention(q, k, v, mask=None, is_causal=False, scale=None):
 def _count(scores, mask):
     """Returns n, at least 1, as `(..., 1)` or a scalar."""
     if mask is None:
-        return ops.cast(ops.shape(scores)[-1], "float32")
-    n = ops.sum(ops.cast(mask, "float32"), axis=-1, keepdims=True)
+        return ops.cast(ops.shape(scores)[-1], scores.dtype)
+    n = ops.sum(ops.cast(mask, scores.dtype), axis=-1, keepdims=True)
     return ops.maximum(n, 1.0)

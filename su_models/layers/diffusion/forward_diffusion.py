@@ -3,6 +3,10 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
+from su_models.ops.noise_schedule import check_schedule
+from su_models.utils.checks import check_seed
+
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ForwardDiffusion(keras.layers.Layer):
@@ -22,14 +26,17 @@ class ForwardDiffusion(keras.layers.Layer):
 
     Args:
         schedule: a `su_models.sampling.NoiseSchedule`.
-        seed: optional int. Seed of steps and noise.
+        seed: optional int from 0 to 2³¹ - 1. Seed of steps and noise.
 
     Call arguments:
         inputs: x_0, floats `(batch, ...)`.
 
     Returns:
         `(x_t, t, ε)`: `x_t` and `ε` of the shape of `inputs`, `t` int32
-        `(batch,)`.
+        `(batch,)`. ε is float32.
+
+    Raises:
+        ValueError: if `schedule` is no schedule, or `seed` no seed.
 
     Example:
 
@@ -44,39 +51,35 @@ class ForwardDiffusion(keras.layers.Layer):
         super().__init__(**kwargs)
         if isinstance(schedule, dict):
             schedule = keras.saving.deserialize_keras_object(schedule)
-        if not hasattr(schedule, "bar_alpha"):
-            raise ValueError(
-                "`schedule` must be a `su_models.sampling.NoiseSchedule`. "
-                f"Received: schedule={schedule!r}"
-            )
-        self.schedule = schedule
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+        self.schedule = check_schedule(schedule)
+        self.seed = check_seed(seed)
+        self.generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, inputs):
         n, steps = ops.shape(inputs)[0], self.schedule.num_steps
-        offset = keras.random.uniform((), seed=self.generator)
+        offset = keras.random.uniform((), dtype="float32", seed=self.generator)
         level = ops.arange(n, dtype="float32") / ops.cast(n, "float32")
         t = ops.floor((offset + level) % 1.0 * steps)
         t = ops.cast(ops.minimum(t, steps - 1), "int32") + 1
         noise = keras.random.normal(
             ops.shape(inputs), dtype="float32", seed=self.generator
         )
+        wide = sum_dtype(self.compute_dtype)
         rank = (-1,) + (1,) * (len(inputs.shape) - 1)
         signal, sigma = (
-            ops.reshape(ops.take(ops.cast(table, "float32"), t), rank)
+            ops.reshape(ops.take(ops.cast(table, wide), t), rank)
             for table in (self.schedule.bar_alpha, self.schedule.bar_beta)
-        )
-        x = signal * ops.cast(inputs, "float32") + sigma * noise
+        )  # (b, 1, ...)
+        x = signal * ops.cast(inputs, wide) + sigma * ops.cast(noise, wide)
         return ops.cast(x, self.compute_dtype), t, noise
 
+    def compute_output_shape(self, input_shape):
+        return input_shape, input_shape[:1], input_shape
+
     def compute_output_spec(self, inputs):
-        shape = inputs.shape
-        return (
-            keras.KerasTensor(shape, self.compute_dtype),
-            keras.KerasTensor(shape[:1], "int32"),
-            keras.KerasTensor(shape, "float32"),
-        )
+        shapes = self.compute_output_shape(inputs.shape)
+        dtypes = self.compute_dtype, "int32", "float32"
+        return tuple(map(keras.KerasTensor, shapes, dtypes))
 
     def get_config(self):
         return {

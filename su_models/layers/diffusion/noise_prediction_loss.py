@@ -3,6 +3,10 @@
 import keras
 from keras import ops
 
+from su_models.backend.match_axes import match_shape
+from su_models.backend.precision import sum_dtype
+from su_models.utils.checks import check_shape
+
 
 @keras.saving.register_keras_serializable(package="su_models")
 class NoisePredictionLoss(keras.layers.Layer):
@@ -23,7 +27,11 @@ class NoisePredictionLoss(keras.layers.Layer):
         predicted_noise: ε_θ, of the shape of `noise`.
 
     Returns:
-        The loss of each image, float32 `(batch,)`.
+        The loss of each image, `(batch,)`, float32, or float64 under that
+        policy.
+
+    Raises:
+        ValueError: if the two shapes differ, also in the batch alone.
 
     Example:
 
@@ -34,24 +42,21 @@ class NoisePredictionLoss(keras.layers.Layer):
     """
 
     def build(self, noise_shape, predicted_noise_shape):
-        if len(noise_shape) < 1 or tuple(noise_shape[1:]) != tuple(
-            predicted_noise_shape[1:]
-        ):
-            raise ValueError(
-                "`predicted_noise` must have the shape of `noise`, "
-                f"{tuple(noise_shape)}. Received: predicted_noise of shape "
-                f"{tuple(predicted_noise_shape)}"
-            )
+        check_shape("predicted_noise", predicted_noise_shape, noise_shape)
         self.built = True
 
     def call(self, noise, predicted_noise):
-        delta = ops.cast(noise, "float32") - ops.cast(
-            predicted_noise, "float32"
-        )
+        predicted_noise = match_shape("predicted_noise", predicted_noise, noise)
+        wide = sum_dtype(self.compute_dtype)
+        delta = ops.cast(noise, wide) - ops.cast(predicted_noise, wide)
         axes = tuple(range(1, len(noise.shape)))
         loss = ops.sum(ops.square(delta), axis=axes)  # (b,)
         self.add_loss(ops.mean(loss))
         return loss
 
+    def compute_output_shape(self, noise_shape, predicted_noise_shape):
+        return noise_shape[:1]
+
     def compute_output_spec(self, noise, predicted_noise):
-        return keras.KerasTensor(noise.shape[:1], "float32")
+        shape = self.compute_output_shape(noise.shape, predicted_noise.shape)
+        return keras.KerasTensor(shape, sum_dtype(self.compute_dtype))

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.utils.checks import is_integer
+from su_models.backend.indices import check_indices, nan_outside
+from su_models.backend.take_rows import take_rows
+from su_models.utils.checks import check_flag, check_size
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -33,7 +35,12 @@ class TimestepEmbedding(keras.layers.Layer):
         steps: integers `(batch,)` in 1, ..., T.
 
     Returns:
-        A tensor `(batch, dim)`.
+        A tensor `(batch, dim)`, NaN for a step that does not exist, where no
+        error can be raised: in compiled programs and SavedModels.
+
+    Raises:
+        ValueError: if an argument is none of these, or a known step is none
+            of 1, ..., T.
 
     Example:
 
@@ -44,19 +51,14 @@ class TimestepEmbedding(keras.layers.Layer):
 
     def __init__(self, num_steps, dim, sinusoidal=False, **kwargs):
         super().__init__(**kwargs)
-        if not is_integer(num_steps) or num_steps < 1:
+        self.autocast = False  # float16 would round large step numbers
+        self.num_steps = check_size("num_steps", num_steps)
+        self.dim = check_size("dim", dim)
+        self.sinusoidal = check_flag("sinusoidal", sinusoidal)
+        if self.sinusoidal and self.dim % 2:
             raise ValueError(
-                "`num_steps` must be a positive integer. "
-                f"Received: num_steps={num_steps!r}"
+                f"`dim` must be even for sinusoids. Received: dim={dim!r}"
             )
-        if not is_integer(dim) or dim < 1 or (sinusoidal and dim % 2):
-            raise ValueError(
-                "`dim` must be a positive integer, and even for sinusoids. "
-                f"Received: dim={dim!r}"
-            )
-        self.num_steps = int(num_steps)
-        self.dim = int(dim)
-        self.sinusoidal = sinusoidal
 
     def build(self, input_shape):
         self.table = self.add_weight(
@@ -68,11 +70,9 @@ class TimestepEmbedding(keras.layers.Layer):
         self.built = True
 
     def call(self, steps):
-        # reshaped, for its gradient: the rows' own, on TensorFlow, lists a
-        # repeated step twice, and Adam squares before it sums
-        table = ops.reshape(self.table, (self.num_steps, self.dim))
-        rows = ops.take(table, ops.cast(steps, "int32") - 1, axis=0)
-        return ops.cast(rows, self.compute_dtype)
+        steps, inside = check_indices("steps", steps, self.num_steps, first=1)
+        rows = take_rows(self.table, steps - 1, check=False)
+        return nan_outside(ops.cast(rows, self.compute_dtype), inside)
 
     def _sinusoids(self, shape, dtype=None):
         theta = 10000.0 ** (-np.arange(0, self.dim, 2) / self.dim)
@@ -92,30 +92,29 @@ class TimestepEmbedding(keras.layers.Layer):
         }
 
     @classmethod
-    def check(cls, denoiser, schedule):
-        """Refuses a network with a table of other steps than the schedule's.
+    def check(cls, denoiser, num_steps):
+        """Rejects a network with a table of another number of steps.
 
         Args:
             denoiser: a `keras.Model`; its layers and inner models are
-                searched.
-            schedule: a `su_models.sampling.NoiseSchedule`.
+                searched. Anything else has no layers.
+            num_steps: int. How many steps the table must have.
 
         Raises:
             ValueError: if a `TimestepEmbedding` has another number of steps.
         """
         for layer in _layers(denoiser):
-            table = isinstance(layer, cls)
-            if table and layer.num_steps != schedule.num_steps:
+            if isinstance(layer, cls) and layer.num_steps != num_steps:
                 raise ValueError(
-                    "`denoiser` and `schedule` must have as many steps. "
-                    f"Received: denoiser with num_steps={layer.num_steps}, "
-                    f"schedule with num_steps={schedule.num_steps}"
+                    "`denoiser` must have a table of the steps that are "
+                    f"taken, num_steps={num_steps}. "
+                    f"Received: denoiser with num_steps={layer.num_steps}"
                 )
 
 
 def _layers(model):
     """Yields the layers of a model, and of models inside it."""
-    for layer in model.layers:
+    for layer in model.layers if isinstance(model, keras.Model) else ():
         yield layer
         if isinstance(layer, keras.Model):
             yield from _layers(layer)

@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
+from su_models.backend.match_axes import match_shape
 from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
 )
-from su_models.utils.checks import is_real
+from su_models.utils.checks import check_positive, check_shape
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -60,15 +61,11 @@ class DeepNorm(keras.layers.Layer):
 
     def __init__(self, alpha, epsilon=1e-7, **kwargs):
         super().__init__(**kwargs)
-        if not is_real(alpha) or alpha <= 0:
-            raise ValueError(
-                f"`alpha` must be a positive number. Received: alpha={alpha!r}"
-            )
-        self.alpha = float(alpha)
-        self.epsilon = epsilon
+        self.alpha = check_positive("alpha", alpha)
+        self.epsilon = check_positive("epsilon", epsilon)
         # no autocast: the sum is float32, and should be when it is normalized
         self.normalization = LayerNormalization(
-            epsilon=epsilon,
+            epsilon=self.epsilon,
             dtype=self.dtype_policy,
             autocast=False,
             name="normalization",
@@ -76,16 +73,12 @@ class DeepNorm(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, inputs_shape, residual_shape):
-        if tuple(inputs_shape) != tuple(residual_shape):
-            raise ValueError(
-                "`residual` must have the shape of the inputs, "
-                f"{tuple(inputs_shape)}. Received: residual of shape "
-                f"{tuple(residual_shape)}"
-            )
+        check_shape("residual", residual_shape, inputs_shape)
         self.normalization.build(inputs_shape)
         self.built = True
 
     def call(self, inputs, residual):
+        residual = match_shape("residual", residual, inputs)
         wide = keras.backend.result_type(inputs.dtype, "float32")
         total = self.alpha * ops.cast(inputs, wide) + ops.cast(residual, wide)
         return self.normalization(total)

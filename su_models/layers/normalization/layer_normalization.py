@@ -3,7 +3,12 @@
 import keras
 from keras import ops
 
-from su_models.utils.checks import is_integer, is_real
+from su_models.backend.match_axes import match_axes
+from su_models.utils.checks import (
+    check_flag,
+    check_positive,
+    check_size,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -47,13 +52,15 @@ class LayerNormalization(keras.layers.Layer):
     Call arguments:
         inputs: x, `(batch, ..., d)`.
         condition: c, `(batch, k)`, the same at all places of x, or with as
-            many axes as x. If `conditional`, and only then.
+            many axes as x, of which those after the batch may have size 1.
+            If `conditional`, and only then.
 
     Returns:
         y, of the shape and dtype of `inputs`.
 
     Raises:
-        ValueError: if a condition is missing or not expected, or d unknown.
+        ValueError: if an argument is none of these, a condition is missing,
+            not expected or of another batch, or d is unknown.
 
     Example:
 
@@ -78,43 +85,25 @@ class LayerNormalization(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        switches = {
-            "zero_mean": zero_mean,
-            "unit_variance": unit_variance,
-            "scale": scale,
-            "offset": offset,
-            "conditional": conditional,
-        }
-        for name, value in switches.items():
-            if not isinstance(value, bool):
-                raise ValueError(
-                    f"`{name}` must be a bool. Received: {name}={value!r}"
-                )
-        if not is_real(epsilon) or epsilon <= 0:
-            raise ValueError(
-                "`epsilon` must be a positive number. "
-                f"Received: epsilon={epsilon!r}"
-            )
+        self.zero_mean = check_flag("zero_mean", zero_mean)
+        self.unit_variance = check_flag("unit_variance", unit_variance)
+        self.scale = check_flag("scale", scale)
+        self.offset = check_flag("offset", offset)
+        self.epsilon = check_positive("epsilon", epsilon)
+        self.conditional = check_flag("conditional", conditional)
+        self.hidden_units = check_size(
+            "hidden_units", hidden_units, optional=True
+        )
         if conditional and not (scale or offset):
             raise ValueError(
                 "A condition acts on scale or offset. Received: "
                 f"conditional={conditional}, scale={scale}, offset={offset}"
             )
-        if hidden_units is not None and (
-            not conditional or not is_integer(hidden_units) or hidden_units < 1
-        ):
+        if hidden_units is not None and not conditional:
             raise ValueError(
-                "`hidden_units` must be a positive integer, and needs "
-                f"conditional=True. Received: hidden_units={hidden_units!r}, "
-                f"conditional={conditional}"
+                "`hidden_units` needs conditional=True. Received: "
+                f"hidden_units={hidden_units}, conditional={conditional}"
             )
-        self.zero_mean = zero_mean
-        self.unit_variance = unit_variance
-        self.scale = scale
-        self.offset = offset
-        self.epsilon = epsilon
-        self.conditional = conditional
-        self.hidden_units = hidden_units
         self.hidden_activation = keras.activations.get(hidden_activation)
         self.hidden_initializer = keras.initializers.get(hidden_initializer)
         self.supports_masking = True
@@ -141,6 +130,9 @@ class LayerNormalization(keras.layers.Layer):
 
     def call(self, inputs, condition=None):
         self._check_condition(condition)
+        if self.conditional:
+            self._check_shapes(inputs.shape, condition.shape)
+            condition = match_axes("condition", condition, inputs)
         wide = keras.backend.result_type(inputs.dtype, "float32")
         x = ops.cast(inputs, wide)
         if self.zero_mean:
@@ -190,15 +182,16 @@ class LayerNormalization(keras.layers.Layer):
             )
         if condition_shape is None:
             return
-        # (b, k), or as many axes as x, each that of x or 1
+        # (b, k), or as many axes as x, each after the batch that of x or 1
         rank = len(condition_shape)
-        fits = condition_shape[-1] is not None and (
-            rank == 2
-            or rank == len(inputs_shape)
+        known = condition_shape[-1] is not None
+        fits = (
+            known
+            and rank in (2, len(inputs_shape))
             and all(
-                1 in (a, b) or None in (a, b) or a == b
-                for a, b in zip(
-                    inputs_shape[:-1], condition_shape[:-1], strict=True
+                a == b or None in (a, b) or (b == 1 and i)
+                for i, (a, b) in enumerate(
+                    zip(inputs_shape[:-1], condition_shape[:-1], strict=False)
                 )
             )
         )

@@ -3,28 +3,32 @@
 import keras
 from keras import ops
 
+from su_models.utils.checks import check_shape
 
-def check_positions(positions, length):
+
+def check_positions(positions, length, batch_size, name="positions"):
     """Returns `positions` as a tensor of integers.
 
-    What is refused would be rounded by autocasting, or broadcast in silence.
+    Rejects positions that autocasting would round or that would broadcast
+    silently.
 
     Args:
-        positions: integers, `(length,)` or `(batch, length)`.
-        length: the length of what is positioned, or None if unknown.
+        positions: integers, `(length,)` or `(batch_size, length)`.
+        length: length of the sequence, or None if unknown.
+        batch_size: number of sequences, or None if unknown.
+        name: the argument's name, for the message.
 
     Raises:
         ValueError: if they are no integers, or of another shape.
     """
     positions = ops.convert_to_tensor(positions)
-    dtype, shape = positions.dtype, tuple(positions.shape)
-    if not keras.backend.is_int_dtype(dtype):
+    if not keras.backend.is_int_dtype(positions.dtype):
+        dtype = keras.backend.standardize_dtype(positions.dtype)
         raise ValueError(
-            f"`positions` must be integers. Received: positions of {dtype}"
+            f"`{name}` must be integers. Received: {name} of {dtype}"
         )
-    if len(shape) not in (1, 2) or (length and shape[-1] not in (None, length)):
-        raise ValueError(
-            f"`positions` must be `(length,)` or `(batch, length)`, with the "
-            f"length {length} of the inputs. Received: positions of {shape}"
-        )
+    if len(positions.shape) == 1:
+        check_shape(name, positions, (length,))
+    else:
+        check_shape(name, positions, (batch_size, length))
     return positions

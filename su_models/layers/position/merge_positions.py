@@ -1,11 +1,14 @@
 """Inputs and embeddings of their positions, made one."""
 
+import keras
 from keras import ops
+
+from su_models.utils.checks import check_choice
 
 MERGE_MODES = ("add", "mul", "concat", "zero")
 
 
-def merge_positions(inputs, embeddings, mode):
+def merge_positions(inputs, embeddings, mode, dtype):
     """Returns inputs that know where they stand.
 
         add     x + p
@@ -17,8 +20,11 @@ def merge_positions(inputs, embeddings, mode):
         inputs: `(batch, length, dim)`.
         embeddings: `(length, dim)` or `(batch, length, dim)`.
         mode: one of the four names.
+        dtype: of the result.
     """
-    embeddings = ops.cast(embeddings, inputs.dtype)
+    dtype = keras.backend.standardize_dtype(dtype)
+    inputs = ops.cast(inputs, dtype)  # which may be integers
+    embeddings = ops.cast(embeddings, dtype)
     if mode == "add":
         return ops.add(inputs, embeddings)
     if mode == "mul":
@@ -31,19 +37,23 @@ def merge_positions(inputs, embeddings, mode):
 
 
 def check_merge_mode(mode, features, dim):
-    """Refuses an unknown mode, and embeddings that cannot be merged.
+    """Returns the name of a mode that can merge embeddings with inputs.
+
+    Args:
+        mode: one of `MERGE_MODES`. A model that Keras restored from `.h5`
+            brings the function `keras.layers.add` for its name.
+        features: number of features of the inputs.
+        dim: size of an embedding.
 
     Raises:
         ValueError: if `mode` is not of `MERGE_MODES`, or if it adds or
             multiplies and `dim` differs from the `features` of the inputs.
     """
-    if mode not in MERGE_MODES:
-        raise ValueError(
-            f"`merge_mode` must be one of {MERGE_MODES}. "
-            f"Received: merge_mode={mode!r}"
-        )
+    mode = "add" if mode is keras.layers.add else mode
+    check_choice("merge_mode", mode, MERGE_MODES)
     if mode in ("add", "mul") and dim != features:
         raise ValueError(
             f"`output_dim` must be the {features} features of the inputs for "
             f"merge_mode={mode!r}. Received: output_dim={dim}"
         )
+    return mode

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.indices import check_indices, nan_outside
 from su_models.backend.take_rows import take_rows
 from su_models.layers.position.check_positions import check_positions
 from su_models.layers.position.merge_positions import (
@@ -40,16 +41,17 @@ class PositionEmbedding(keras.layers.Layer):
 
     Call arguments:
         inputs: `(batch, length, features)`.
-        positions: integers, `(length,)` or `(batch, length)`, below n, or
-            n². None: 0, ..., length - 1.
+        positions: integers, `(length,)` or `(batch, length)`, from 0 and
+            below n, or n². None: 0, ..., length - 1.
 
     Returns:
         A tensor `(batch, length, features)`, or with the features of
         `merge_mode`.
 
     Raises:
-        ValueError: if the inputs are longer than there are positions, are
-            not of rank 3, or do not fit `output_dim`.
+        ValueError: if there is no vector for a position, or the inputs are
+            not of rank 3 or do not fit `output_dim`. In a compiled program,
+            where positions have no value yet, the vector is NaN.
 
     Example:
 
@@ -70,7 +72,6 @@ class PositionEmbedding(keras.layers.Layer):
         super().__init__(**kwargs)
         self.input_dim = check_size("input_dim", input_dim)
         self.output_dim = check_size("output_dim", output_dim, optional=True)
-        check_merge_mode(merge_mode, output_dim, output_dim)
         off_or_default = hierarchical is None or isinstance(hierarchical, bool)
         if not off_or_default and not (
             is_real(hierarchical)
@@ -81,7 +82,7 @@ class PositionEmbedding(keras.layers.Layer):
                 "`hierarchical` must be None, a bool, or a number in (0, 1) "
                 f"other than 0.5. Received: hierarchical={hierarchical!r}"
             )
-        self.merge_mode = merge_mode
+        self.merge_mode = check_merge_mode(merge_mode, output_dim, output_dim)
         self.hierarchical = hierarchical
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer
@@ -109,23 +110,31 @@ class PositionEmbedding(keras.layers.Layer):
         self._check(inputs.shape)
         n = inputs.shape[1]
         if positions is not None:
-            positions = check_positions(positions, n)
+            positions = check_positions(positions, n, inputs.shape[0])
             rows = self._rows(positions)
         elif n is not None and n <= self.input_dim:
             rows = self.embeddings[:n]
         else:
             rows = self._rows(ops.arange(ops.shape(inputs)[1]))
-        return merge_positions(inputs, rows, self.merge_mode)
+        return merge_positions(
+            inputs, rows, self.merge_mode, self.compute_dtype
+        )
 
     def _rows(self, positions):
         """Returns the vectors of any positions."""
         if not self.hierarchical:
-            return take_rows(self.embeddings, positions)
+            return take_rows(self.embeddings, positions, "positions")
+        positions, inside = check_indices(
+            "positions", positions, self.max_length
+        )
         alpha = 0.4 if self.hierarchical is True else self.hierarchical
         first = self.embeddings[:1]
-        high = take_rows(self.embeddings, positions // self.input_dim)
-        low = take_rows(self.embeddings, positions % self.input_dim)
-        return low + alpha / (1 - alpha) * (high - first)
+        high, low = (
+            take_rows(self.embeddings, row, check=False)
+            for row in (positions // self.input_dim, positions % self.input_dim)
+        )
+        rows = low + alpha / (1 - alpha) * (high - first)
+        return nan_outside(rows, inside)
 
     def _check(self, shape):
         if len(shape) != 3 or shape[-1] is None:

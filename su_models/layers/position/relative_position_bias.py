@@ -7,8 +7,11 @@ import numpy as np
 from keras import ops
 
 from su_models.backend.take_rows import take_rows
-from su_models.layers.position.relative_positions import relative_positions
-from su_models.utils.checks import check_size
+from su_models.layers.position.relative_positions import (
+    relative_positions,
+    relative_shape,
+)
+from su_models.utils.checks import check_flag, check_size
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -30,17 +33,19 @@ class RelativePositionBias(keras.layers.Layer):
         num_heads: int > 0. Number of heads.
         num_buckets: int > 0. Number of buckets; even, if bidirectional.
         max_distance: int. Distance from which on there is one bucket.
-        bidirectional: whether keys after the query have buckets of their
+        bidirectional: bool. Whether keys after the query have buckets of their
             own, half of all (encoders). If not, these count as distance 0
             (decoders, which mask them).
         embeddings_initializer: of the table.
 
     Call arguments:
         query: any tensor `(batch, n, ...)`; only its length is read.
-        value: any tensor `(batch, m, ...)`, such as a cache of keys. None:
-            `query`.
+        value: any tensor `(batch, m, ...)`; only its length is read. None:
+            `query`, unless `key_positions` are given.
         positions: integers, `(n,)` or `(batch, n)`, of the queries. None: 0,
-            ..., n - 1. Keys are at 0, ..., m - 1.
+            ..., n - 1.
+        key_positions: integers, `(m,)` or `(batch, m)`, of the keys, such as
+            the slots of a cache. None: 0, ..., m - 1.
 
     Returns:
         A tensor `(1, num_heads, n, m)`, or `(batch, num_heads, n, m)` for
@@ -76,7 +81,7 @@ class RelativePositionBias(keras.layers.Layer):
         self.num_heads = check_size("num_heads", num_heads)
         self.num_buckets = check_size("num_buckets", num_buckets)
         self.max_distance = check_size("max_distance", max_distance)
-        self.bidirectional = bidirectional
+        self.bidirectional = check_flag("bidirectional", bidirectional)
         sides = 2 if bidirectional else 1
         if num_buckets % sides or num_buckets < 2 * sides:
             raise ValueError(
@@ -95,7 +100,13 @@ class RelativePositionBias(keras.layers.Layer):
         )
         self.supports_masking = True
 
-    def build(self, query_shape, value_shape=None, positions_shape=None):
+    def build(
+        self,
+        query_shape,
+        value_shape=None,
+        positions_shape=None,
+        key_positions_shape=None,
+    ):
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.num_buckets, self.num_heads),
@@ -103,12 +114,16 @@ class RelativePositionBias(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, query, value=None, positions=None):
-        distance = relative_positions(query, value, positions)  # (1|b, n, m)
+    def call(self, query, value=None, positions=None, key_positions=None):
+        distance = relative_positions(
+            query, value, positions, key_positions
+        )  # (1|b, n, m)
         top = self.max_distance
         index = ops.clip(distance, -top, top) + top
         buckets = ops.take(ops.convert_to_tensor(self._buckets()), index)
-        bias = take_rows(self.embeddings, buckets)  # (1|b, n, m, h)
+        bias = take_rows(
+            self.embeddings, buckets, check=False
+        )  # (1|b, n, m, h)
         return ops.transpose(bias, (0, 3, 1, 2))
 
     def _buckets(self):
@@ -124,6 +139,18 @@ class RelativePositionBias(keras.layers.Layer):
         left = np.where(d < near, d, far)  # of keys before the query
         right = size + left[1:] if self.bidirectional else np.zeros(top, int)
         return np.concatenate([left[::-1], right]).astype("int32")
+
+    def compute_output_shape(
+        self,
+        query_shape,
+        value_shape=None,
+        positions_shape=None,
+        key_positions_shape=None,
+    ):
+        batch, n, m = relative_shape(
+            query_shape, value_shape, positions_shape, key_positions_shape
+        )
+        return batch, self.num_heads, n, m
 
     def compute_mask(self, *args, **kwargs):
         return None  # the result is no sequence

@@ -5,9 +5,12 @@ import numpy as np
 from keras import ops
 
 from su_models.backend.take_rows import take_rows
-from su_models.layers.position.relative_positions import relative_positions
+from su_models.layers.position.relative_positions import (
+    relative_positions,
+    relative_shape,
+)
 from su_models.layers.position.sinusoids import sinusoids
-from su_models.utils.checks import check_size
+from su_models.utils.checks import check_flag, check_size
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -21,8 +24,9 @@ class RelativePositionEmbedding(keras.layers.Layer):
         R_ij = p[clip(j - i, -c, c)],   c = (input_dim - 1)/2    Eq. (6)
 
     What lies farther than c counts as c away, so any length will do. The
-    result goes to `MultiHeadAttention` as `relative_embeddings`; one layer
-    serves all blocks. With `sinusoidal` the vectors are fixed, as in NEZHA.
+    result goes to `RelativeMultiHeadAttention` as `relative_embeddings`; one
+    layer serves all blocks. With `sinusoidal` the vectors are fixed, as in
+    NEZHA.
 
     Differs: rows run from the farthest key on the left to the farthest on
     the right, j - i, as in NEZHA and bert4keras; the article counts i - j,
@@ -37,10 +41,12 @@ class RelativePositionEmbedding(keras.layers.Layer):
 
     Call arguments:
         query: any tensor `(batch, n, ...)`; only its length is read.
-        value: any tensor `(batch, m, ...)`, such as a cache of keys. None:
-            `query`.
+        value: any tensor `(batch, m, ...)`; only its length is read. None:
+            `query`, unless `key_positions` are given.
         positions: integers, `(n,)` or `(batch, n)`, of the queries. None: 0,
-            ..., n - 1. Keys are at 0, ..., m - 1.
+            ..., n - 1.
+        key_positions: integers, `(m,)` or `(batch, m)`, of the keys, such as
+            the slots of a cache. None: 0, ..., m - 1.
 
     Returns:
         A tensor `(1, n, m, output_dim)`, or `(batch, n, m, output_dim)` for
@@ -58,7 +64,7 @@ class RelativePositionEmbedding(keras.layers.Layer):
     >>> r = embed(x)
     >>> tuple(r.shape)
     (1, 7, 7, 16)
-    >>> attention = su_models.layers.MultiHeadAttention(4, 16)
+    >>> attention = su_models.layers.RelativeMultiHeadAttention(4, 16)
     >>> tuple(attention(x, relative_embeddings=r).shape)
     (2, 7, 64)
     """
@@ -84,13 +90,19 @@ class RelativePositionEmbedding(keras.layers.Layer):
                 "`output_dim` must be even for sinusoids. "
                 f"Received: output_dim={output_dim}"
             )
-        self.sinusoidal = sinusoidal
+        self.sinusoidal = check_flag("sinusoidal", sinusoidal)
         self.embeddings_initializer = keras.initializers.get(
             embeddings_initializer
         )
         self.supports_masking = True
 
-    def build(self, query_shape, value_shape=None, positions_shape=None):
+    def build(
+        self,
+        query_shape,
+        value_shape=None,
+        positions_shape=None,
+        key_positions_shape=None,
+    ):
         initializer = self.embeddings_initializer
         self.embeddings = self.add_weight(
             name="embeddings",
@@ -104,10 +116,25 @@ class RelativePositionEmbedding(keras.layers.Layer):
         rows = sinusoids(np.arange(shape[0]), shape[1])
         return ops.cast(rows, dtype)
 
-    def call(self, query, value=None, positions=None):
-        distance = relative_positions(query, value, positions)  # (1|b, n, m)
+    def call(self, query, value=None, positions=None, key_positions=None):
+        distance = relative_positions(
+            query, value, positions, key_positions
+        )  # (1|b, n, m)
         c = (self.input_dim - 1) // 2
-        return take_rows(self.embeddings, ops.clip(distance, -c, c) + c)
+        rows = ops.clip(distance, -c, c) + c
+        return take_rows(self.embeddings, rows, check=False)
+
+    def compute_output_shape(
+        self,
+        query_shape,
+        value_shape=None,
+        positions_shape=None,
+        key_positions_shape=None,
+    ):
+        batch, n, m = relative_shape(
+            query_shape, value_shape, positions_shape, key_positions_shape
+        )
+        return batch, n, m, self.output_dim
 
     def compute_mask(self, *args, **kwargs):
         return None  # the result is no sequence

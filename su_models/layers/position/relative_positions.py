@@ -5,30 +5,68 @@ from keras import ops
 from su_models.layers.position.check_positions import check_positions
 
 
-def relative_positions(query, value=None, positions=None):
+def relative_positions(query, value=None, positions=None, key_positions=None):
     """Returns j - i of key j and query i, `(1|batch, n, m)`.
 
     Args:
         query: any tensor `(batch, n, ...)`; only its length is read.
-        value: any tensor `(batch, m, ...)`, such as keys, or a cache of
-            them. None: `query`.
+        value: any tensor `(batch, m, ...)`; only its length is read. None:
+            `query`, unless `key_positions` are given.
         positions: positions i of the queries, `(n,)` or `(batch, n)`. None:
-            0, ..., n - 1. Those of the keys are always 0, ..., m - 1.
+            0, ..., n - 1.
+        key_positions: positions j of the keys, `(m,)` or `(batch, m)`. None:
+            0, ..., m - 1.
 
     Raises:
-        ValueError: if a tensor has no length, or `positions` do not fit.
+        ValueError: if a tensor has no length, or positions do not fit.
     """
-    value = query if value is None else value
-    for name, x in (("query", query), ("value", value)):
-        if len(x.shape) < 2:
-            raise ValueError(
-                f"`{name}` must be `(batch, length, ...)`. "
-                f"Received: {name} of shape {tuple(x.shape)}"
-            )
+    batch_size, n = _length("query", query)
+    m = None
+    if value is not None:
+        m = _length("value", value)[1]
+    elif key_positions is None:
+        value, m = query, n
     if positions is None:
         i = ops.arange(ops.shape(query)[1])
     else:
-        i = ops.cast(check_positions(positions, query.shape[1]), "int32")
-    if len(i.shape) == 1:
-        i = ops.expand_dims(i, 0)
-    return ops.arange(ops.shape(value)[1]) - ops.expand_dims(i, -1)
+        i = check_positions(positions, n, batch_size)
+    if key_positions is None:
+        j = ops.arange(ops.shape(value)[1])
+    else:
+        j = check_positions(key_positions, m, batch_size, "key_positions")
+    i, j = (_by_sample(x) for x in (i, j))
+    return ops.expand_dims(j, 1) - ops.expand_dims(i, 2)
+
+
+def relative_shape(
+    query_shape,
+    value_shape=None,
+    positions_shape=None,
+    key_positions_shape=None,
+):
+    """Returns the shape of `relative_positions`, `(1|batch, n, m)`."""
+    given = [s for s in (positions_shape, key_positions_shape) if s is not None]
+    batch_size = query_shape[0] if any(len(s) == 2 for s in given) else 1
+    if key_positions_shape is not None:
+        m = key_positions_shape[-1]
+    else:
+        m = (value_shape or query_shape)[1]
+    return batch_size, query_shape[1], m
+
+
+def _length(name, x):
+    """Returns the static batch size and length."""
+    if len(x.shape) < 2:
+        raise ValueError(
+            f"`{name}` must be `(batch, length, ...)`. "
+            f"Received: {name} of shape {tuple(x.shape)}"
+        )
+    return x.shape[:2]
+
+
+def _by_sample(positions):
+    """Returns int32 positions `(1|batch, length)`."""
+    positions = ops.cast(positions, "int32")
+    if len(positions.shape) == 1:
+        positions = ops.expand_dims(positions, 0)
+    return positions

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
 from su_models.layers.position.check_positions import check_positions
+from su_models.utils.checks import check_positive
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -35,7 +37,7 @@ class RotaryEmbedding(keras.layers.Layer):
             Defaults to `0, ..., length - 1`.
 
     Returns:
-        A tensor of the shape and dtype of `inputs`.
+        A tensor of the shape of `inputs`, in the layer's compute dtype.
 
     Raises:
         ValueError: if `base` is not positive, `inputs` has fewer than three
@@ -51,9 +53,7 @@ class RotaryEmbedding(keras.layers.Layer):
 
     def __init__(self, base=10000.0, **kwargs):
         super().__init__(**kwargs)
-        if not base > 0:
-            raise ValueError(f"`base` must be positive. Received: base={base}")
-        self.base = base
+        self.base = check_positive("base", base)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -72,6 +72,7 @@ class RotaryEmbedding(keras.layers.Layer):
     def call(self, inputs, positions=None):
         if positions is None:
             positions = ops.arange(ops.shape(inputs)[1])
+        inputs = ops.cast(inputs, self.compute_dtype)  # may be integers
         angles = self._angles(positions, inputs)  # (1|b, n, 1..., d/2)
         # cast last: float16 holds no odd integer beyond 2048
         cos = ops.cast(ops.cos(angles), inputs.dtype)
@@ -81,12 +82,12 @@ class RotaryEmbedding(keras.layers.Layer):
         return ops.reshape(rotated, ops.shape(inputs))
 
     def _angles(self, positions, inputs):
-        """Returns `m θ_i` in float32, ready to broadcast against pairs."""
-        positions = check_positions(positions, inputs.shape[1])
-        dim = inputs.shape[-1]
+        """Returns `m θ_i`, not in 16 bits, to broadcast against pairs."""
+        positions = check_positions(positions, inputs.shape[1], inputs.shape[0])
+        dim, dtype = inputs.shape[-1], sum_dtype(inputs.dtype)
         theta = self.base ** (-np.arange(0, dim, 2) / dim)  # (d/2,)
-        angles = ops.expand_dims(ops.cast(positions, "float32"), -1)
-        angles = angles * ops.cast(theta, "float32")  # ([b,] n, d/2)
+        angles = ops.expand_dims(ops.cast(positions, dtype), -1)
+        angles = angles * ops.cast(theta, dtype)  # ([b,] n, d/2)
         if len(positions.shape) == 1:
             angles = ops.expand_dims(angles, 0)
         for _ in inputs.shape[2:-1]:

@@ -3,13 +3,14 @@
 import keras
 from keras import ops
 
+from su_models.backend.precision import sum_dtype
 from su_models.layers.position.check_positions import check_positions
 from su_models.layers.position.merge_positions import (
     check_merge_mode,
     merge_positions,
 )
 from su_models.layers.position.sinusoids import sinusoids
-from su_models.utils.checks import check_size, is_real
+from su_models.utils.checks import check_positive, check_size
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -61,13 +62,8 @@ class SinusoidalPositionEmbedding(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.output_dim = check_size("output_dim", output_dim, optional=True)
-        check_merge_mode(merge_mode, output_dim, output_dim)
-        if not is_real(base) or base <= 0:
-            raise ValueError(
-                f"`base` must be a positive number. Received: base={base!r}"
-            )
-        self.merge_mode = merge_mode
-        self.base = base
+        self.merge_mode = check_merge_mode(merge_mode, output_dim, output_dim)
+        self.base = check_positive("base", base)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -91,11 +87,17 @@ class SinusoidalPositionEmbedding(keras.layers.Layer):
         if positions is None:
             positions = ops.arange(ops.shape(inputs)[1])
         else:
-            positions = check_positions(positions, inputs.shape[1])
+            positions = check_positions(
+                positions, inputs.shape[1], inputs.shape[0]
+            )
         dim = self.output_dim or inputs.shape[-1]
-        # float32 until here: float16 holds no odd integer beyond 2048
-        embeddings = sinusoids(positions, dim, self.base)
-        return merge_positions(inputs, embeddings, self.merge_mode)
+        # not in 16 bits: float16 holds no odd integer beyond 2048
+        embeddings = sinusoids(
+            positions, dim, self.base, sum_dtype(self.compute_dtype)
+        )
+        return merge_positions(
+            inputs, embeddings, self.merge_mode, self.compute_dtype
+        )
 
     def compute_output_shape(self, input_shape):
         features = self.output_dim or input_shape[-1]

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.utils.checks import is_integer
+from su_models.backend.indices import check_indices, nan_outside
+from su_models.backend.precision import sum_dtype
+from su_models.utils.checks import check_integers
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -40,7 +42,8 @@ class FiniteScalarQuantizer(keras.layers.Layer):
     Returns:
         `(quantized, indices)`: features in 0, 1/(L-1), ..., 1 of the shape
         and dtype of `inputs`, and the number of the code, int32
-        `(batch, ...)`, in which the first feature is the lowest digit.
+        `(batch, ...)`, in which the first feature is the lowest digit; -1 if
+        a feature is NaN.
 
     Raises:
         ValueError: for a level below 2, more than 2³¹ codes, or inputs with
@@ -57,16 +60,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
 
     def __init__(self, levels, **kwargs):
         super().__init__(**kwargs)
-        if (
-            not isinstance(levels, (list, tuple))
-            or not levels
-            or not all(is_integer(n) and n >= 2 for n in levels)
-        ):
-            raise ValueError(
-                "`levels` must be a list of integers >= 2. "
-                f"Received: levels={levels!r}"
-            )
-        self.levels = [int(n) for n in levels]
+        self.levels = check_integers("levels", levels, least=2)
         self.codebook_size = math.prod(self.levels)
         if self.codebook_size > 2**31:
             raise ValueError(
@@ -85,8 +79,9 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        steps = ops.convert_to_tensor(np.array(self.levels) - 1, "float32")
-        y = ops.sigmoid(ops.cast(inputs, "float32")) * steps
+        wide = sum_dtype(self.compute_dtype)
+        steps = ops.convert_to_tensor(np.array(self.levels) - 1, wide)
+        y = ops.sigmoid(ops.cast(inputs, wide)) * steps  # (b, ..., d)
         level = ops.stop_gradient(ops.round(y))
         # y less itself is 0: so this is the level to the last bit
         quantized = (level + (y - ops.stop_gradient(y))) / steps
@@ -94,7 +89,8 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         place = ops.convert_to_tensor(place, "int32")
         indices = ops.sum(ops.cast(level, "int32") * place, axis=-1)
         # torch sums int32 as int64
-        indices = ops.cast(indices, "int32")
+        indices = ops.cast(indices, "int32")  # (b, ...)
+        indices = ops.where(ops.any(ops.isnan(y), axis=-1), -1, indices)
         return ops.cast(quantized, self.compute_dtype), indices
 
     def lookup(self, indices):
@@ -104,19 +100,26 @@ class FiniteScalarQuantizer(keras.layers.Layer):
             indices: integers of any shape in 0, ..., codebook_size - 1.
 
         Returns:
-            A float32 tensor `(*indices.shape, len(levels))`.
+            A float32 tensor `(*indices.shape, len(levels))`; NaN for a code
+            that does not exist, where no error can be raised.
+
+        Raises:
+            ValueError: if a known index is no number of a code.
         """
-        rest, digits = ops.cast(indices, "int32"), []
+        rest, inside = check_indices("indices", indices, self.codebook_size)
+        digits = []
         for n in self.levels:
             digits.append(ops.cast(rest % n, "float32") / (n - 1))
             rest = rest // n
-        return ops.stack(digits, axis=-1)
+        return nan_outside(ops.stack(digits, axis=-1), inside)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape, input_shape[:-1]
 
     def compute_output_spec(self, inputs):
-        return (
-            keras.KerasTensor(inputs.shape, self.compute_dtype),
-            keras.KerasTensor(inputs.shape[:-1], "int32"),
-        )
+        shapes = self.compute_output_shape(inputs.shape)
+        dtypes = self.compute_dtype, "int32"
+        return tuple(map(keras.KerasTensor, shapes, dtypes))
 
     def compute_mask(self, inputs, previous_mask):
         return previous_mask, previous_mask

@@ -4,8 +4,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.match_axes import match_axes
+from su_models.backend.precision import sum_dtype
 from su_models.backend.take_rows import take_rows
-from su_models.utils.checks import is_integer, is_real
+from su_models.utils.checks import (
+    check_mask,
+    check_not_negative,
+    check_number,
+    check_seed,
+    check_share,
+    check_size,
+)
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -38,6 +47,10 @@ class VectorQuantizer(keras.layers.Layer):
 
     Masked vectors are quantized too, but neither enter the losses nor count
     as use. A layer with `trainable = False` neither restarts nor counts.
+    A vector that is not finite has no code: its output is NaN, its index -1,
+    and no code moves to it.
+
+    Computed in float32, or float64 under that policy.
 
     Args:
         codebook_size: int >= 1. Number K of codes.
@@ -46,7 +59,7 @@ class VectorQuantizer(keras.layers.Layer):
         restart_threshold: number from 0, no restarts, to 1.
         usage_decay: number from 0 to below 1. How long use is remembered.
         codebook_initializer: initializer of the codebook.
-        seed: optional int. Seed of the restarts.
+        seed: optional int from 0 to 2³¹ - 1. Seed of the restarts.
 
     Call arguments:
         inputs: z, floats `(batch, ..., d)`.
@@ -58,8 +71,8 @@ class VectorQuantizer(keras.layers.Layer):
         k, int32 `(batch, ...)`.
 
     Raises:
-        ValueError: for inputs without a known last axis, or a mask of
-            another shape.
+        ValueError: if an argument is none of these, for inputs without a
+            known last axis, or a mask of another shape.
 
     Example:
 
@@ -83,31 +96,20 @@ class VectorQuantizer(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not is_integer(codebook_size) or codebook_size < 1:
-            raise ValueError(
-                "`codebook_size` must be a positive integer. "
-                f"Received: codebook_size={codebook_size!r}"
-            )
-        for name, value, high in (
-            ("codebook_weight", codebook_weight, np.inf),
-            ("commitment_weight", commitment_weight, np.inf),
-            ("restart_threshold", restart_threshold, 1),
-            ("usage_decay", usage_decay, 1 - 1e-12),
-        ):
-            if not is_real(value) or not 0 <= value <= high:
-                raise ValueError(
-                    f"`{name}` must be a number from 0 to {high:.0f}"
-                    f"{', and below' if 0.5 < high < 1 else ''}. "
-                    f"Received: {name}={value!r}"
-                )
-        self.codebook_size = int(codebook_size)
-        self.codebook_weight = codebook_weight
-        self.commitment_weight = commitment_weight
-        self.restart_threshold = restart_threshold
-        self.usage_decay = usage_decay
+        self.codebook_size = check_size("codebook_size", codebook_size)
+        self.codebook_weight = check_not_negative(
+            "codebook_weight", codebook_weight
+        )
+        self.commitment_weight = check_not_negative(
+            "commitment_weight", commitment_weight
+        )
+        self.restart_threshold = check_number(
+            "restart_threshold", restart_threshold, least=0, most=1
+        )
+        self.usage_decay = check_share("usage_decay", usage_decay)
         self.codebook_initializer = keras.initializers.get(codebook_initializer)
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed(seed)
+        self.generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -139,11 +141,15 @@ class VectorQuantizer(keras.layers.Layer):
             self._moved = self._state("moved", shape, "zeros")
 
     def _state(self, name, shape, initializer):
-        """A variable that is the same on all replicas, by their mean."""
+        """A variable that is the same on all replicas, by their mean.
+
+        Averages with a decay near 1 would stand still in float16.
+        """
         return self.add_weight(
             name=name,
             shape=shape,
             initializer=initializer,
+            dtype=sum_dtype(self.variable_dtype),
             trainable=False,
             autocast=False,
             aggregation="mean",
@@ -152,9 +158,9 @@ class VectorQuantizer(keras.layers.Layer):
     @property
     def codebook(self):
         """The codes e as a tensor `(codebook_size, d)`."""
-        if self._moved is None:
-            return ops.convert_to_tensor(self._trained)
-        return ops.add(self._trained, self._moved)
+        codes = ops.convert_to_tensor(self._trained)
+        codes = ops.cast(codes, sum_dtype(self.variable_dtype))
+        return codes if self._moved is None else ops.add(codes, self._moved)
 
     def lookup(self, indices):
         """Returns the codes of int `indices`, e.g. those that were generated.
@@ -163,7 +169,11 @@ class VectorQuantizer(keras.layers.Layer):
             indices: integers of any shape in 0, ..., codebook_size - 1.
 
         Returns:
-            A tensor `(*indices.shape, d)`.
+            A tensor `(*indices.shape, d)`; NaN for a code that does not
+            exist, where no error can be raised.
+
+        Raises:
+            ValueError: if a known index is no number of a code.
         """
         return take_rows(self.codebook, indices)
 
@@ -180,20 +190,25 @@ class VectorQuantizer(keras.layers.Layer):
         return ops.exp(-ops.sum(share * ops.log(share)))
 
     def call(self, inputs, mask=None, training=None):
-        z = ops.cast(inputs, "float32")
         codebook = self.codebook
-        flat = ops.reshape(z, (-1, z.shape[-1]))  # (n, d)
-        nearest = _nearest(ops.stop_gradient(flat), ops.stop_gradient(codebook))
-        indices = ops.reshape(nearest, ops.shape(z)[:-1])
-        code = take_rows(codebook, indices)
-        keep = _keep(mask, indices)
+        z = ops.cast(inputs, codebook.dtype)
+        flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (n, d)
+        finite = ops.all(ops.isfinite(flat), axis=-1)
+        flat = ops.where(finite[:, None], flat, 0.0)
+        nearest = _nearest(flat, ops.stop_gradient(codebook))
+        indices = ops.reshape(nearest, ops.shape(z)[:-1])  # (b, ...)
+        code = take_rows(codebook, indices, check=False)
+        keep = _keep(mask, indices, z.dtype)
         for weight, a, b in self._terms(z, code):
             self.add_loss(weight * _mean_square(a - b, keep))
         if training and self.trainable and 0 not in z.shape:
             keep = ops.reshape(keep, (-1,))
             kept_first = None if mask is None else ops.argsort(-keep)
-            self._learn(ops.stop_gradient(flat), nearest, keep, kept_first)
-        # z less itself is 0: so this is the code to the last bit
+            keep = keep * ops.cast(finite, keep.dtype)
+            self._learn(flat, nearest, keep, kept_first)
+        finite = ops.reshape(finite, ops.shape(indices))
+        indices = ops.where(finite, indices, -1)
+        # z less itself is 0, or NaN: so this is the code to the last bit
         quantized = ops.stop_gradient(code) + (z - ops.stop_gradient(z))
         return ops.cast(quantized, self.compute_dtype), indices
 
@@ -237,17 +252,20 @@ class VectorQuantizer(keras.layers.Layer):
         multiples = _GOLDEN * np.arange(self.codebook_size) % 1.0
         shift = keras.random.uniform((), seed=self.generator, dtype="float32")
         place = (ops.convert_to_tensor(multiples, "float32") + shift) % 1.0
+        total = ops.cast(total, "float32")
         place = ops.minimum(ops.floor(place * total), total - 1)
         place = ops.cast(ops.maximum(place, 0.0), "int32")
         if kept_first is not None:
             place = ops.take(kept_first, place, axis=0)
         return ops.take(z, place, axis=0)
 
+    def compute_output_shape(self, input_shape):
+        return input_shape, input_shape[:-1]
+
     def compute_output_spec(self, inputs, mask=None, training=None):
-        return (
-            keras.KerasTensor(inputs.shape, self.compute_dtype),
-            keras.KerasTensor(inputs.shape[:-1], "int32"),
-        )
+        shapes = self.compute_output_shape(inputs.shape)
+        dtypes = self.compute_dtype, "int32"
+        return tuple(map(keras.KerasTensor, shapes, dtypes))
 
     def compute_mask(self, inputs, previous_mask):
         return previous_mask, previous_mask
@@ -290,21 +308,20 @@ def _nearest(z, codebook):
     return ops.cast(ops.argmin(distance, axis=-1), "int32")
 
 
-def _keep(mask, indices):
+def _keep(mask, indices, dtype):
     """Returns 1 for each vector that counts, else 0, as `indices`."""
-    ones = ops.ones_like(indices, dtype="float32")
+    ones = ops.ones_like(indices, dtype=dtype)
     if mask is None:
         return ones
-    shape, full = tuple(mask.shape), tuple(indices.shape)
-    if len(shape) > len(full) or any(
-        a != b and None not in (a, b) for a, b in zip(shape, full, strict=False)
-    ):
+    mask = check_mask("mask", mask, "a vector counts")
+    rank, full = len(mask.shape), tuple(indices.shape)
+    if rank > len(full):
         raise ValueError(
             f"`mask` must have the first axes of {full}. "
-            f"Received: mask of shape {shape}"
+            f"Received: mask of shape {tuple(mask.shape)}"
         )
-    mask = ops.cast(mask, "float32")
-    for _ in full[len(shape) :]:
+    mask = ops.cast(match_axes("mask", mask, indices, rank), dtype)
+    for _ in full[rank:]:
         mask = ops.expand_dims(mask, axis=-1)
     return ones * mask
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from su_models.backend.num_replicas import num_replicas
 from su_models.layers.quantization.vector_quantizer import VectorQuantizer
-from su_models.utils.checks import is_real
+from su_models.utils.checks import check_share
 
 # a code no longer used keeps its place from this many vectors on
 _LEAST = 1e-2
@@ -39,11 +39,11 @@ class VectorQuantizerEMA(VectorQuantizer):
     Args:
         codebook_size: int >= 1. Number K of codes.
         decay: number from 0, each batch a step of k-means, to below 1. α.
-        epsilon: number >= 0. ε.
+        epsilon: number from 0 to below 1. ε.
         commitment_weight: number >= 0. γ.
         restart_threshold: number from 0, no restarts, to 1.
         codebook_initializer: initializer of the codebook.
-        seed: optional int. Seed of the restarts.
+        seed: optional int from 0 to 2³¹ - 1. Seed of the restarts.
 
     Call arguments:
         inputs: z, floats `(batch, ..., d)`.
@@ -55,8 +55,8 @@ class VectorQuantizerEMA(VectorQuantizer):
         k, int32 `(batch, ...)`. e as it was before the averages moved.
 
     Raises:
-        ValueError: for inputs without a known last axis, or a mask of
-            another shape.
+        ValueError: if an argument is none of these, for inputs without a
+            known last axis, or a mask of another shape.
 
     Example:
 
@@ -77,12 +77,8 @@ class VectorQuantizerEMA(VectorQuantizer):
         seed=None,
         **kwargs,
     ):
-        for name, value in (("decay", decay), ("epsilon", epsilon)):
-            if not is_real(value) or not 0 <= value < 1:
-                raise ValueError(
-                    f"`{name}` must be a number from 0 to below 1. "
-                    f"Received: {name}={value!r}"
-                )
+        decay = check_share("decay", decay)
+        epsilon = check_share("epsilon", epsilon)
         super().__init__(
             codebook_size,
             commitment_weight=commitment_weight,

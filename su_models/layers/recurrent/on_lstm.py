@@ -3,13 +3,32 @@
 import keras
 from keras import ops
 
+from su_models.backend.match_axes import match_axes
+from su_models.backend.precision import sum_dtype
 from su_models.backend.time_loop import has_time_loop
 from su_models.layers.recurrent.on_lstm_steps import (
     level_softmax,
     master_gates,
     on_lstm,
 )
-from su_models.utils.checks import check_shape, is_integer, is_real
+from su_models.utils.checks import (
+    check_choice,
+    check_flag,
+    check_mask,
+    check_seed,
+    check_shape,
+    check_share,
+    check_size,
+)
+
+# the arguments of `keras.layers.RNN` that are flags
+_FLAGS = (
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+    "zero_output_for_mask",
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -93,27 +112,19 @@ class ONLSTMCell(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        for name, n in (("units", units), ("levels", levels)):
-            if not is_integer(n) or n < 1:
-                raise ValueError(
-                    f"`{name}` must be an integer >= 1. Received: {name}={n!r}"
-                )
+        self.units = check_size("units", units)
+        self.levels = check_size("levels", levels)
         if units % levels:
             raise ValueError(
                 "`levels` must divide `units`. "
                 f"Received: units={units}, levels={levels}"
             )
-        if master_input not in ("su", "paper"):
-            raise ValueError(
-                "`master_input` must be 'su' or 'paper'. "
-                f"Received: master_input={master_input!r}"
-            )
-        self.units = int(units)
-        self.levels = int(levels)
-        self.master_input = master_input
+        self.master_input = check_choice(
+            "master_input", master_input, ("su", "paper")
+        )
         self.activation = keras.activations.get(activation)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
-        self.use_bias = use_bias
+        self.use_bias = check_flag("use_bias", use_bias)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(
             recurrent_initializer
@@ -156,7 +167,7 @@ class ONLSTMCell(keras.layers.Layer):
             )
 
     def call(self, inputs, states):
-        _check_states(states, self.units)
+        _check_states(states, inputs, self.units)
         z = self.project(inputs, self.kernel)
         return self.step(z, states, self.recurrent_kernel)
 
@@ -208,7 +219,8 @@ class ONLSTMCell(keras.layers.Layer):
     def _master_gates(self, z):
         """Returns f̃ and ĩ, `(b, units)` each."""
         # bfloat16 has 8 bits: sums of a softmax would miss 1 by a percent
-        z = ops.cast(ops.reshape(z, (-1, 2, self.levels)), "float32")
+        wide = sum_dtype(self.compute_dtype)
+        z = ops.cast(ops.reshape(z, (-1, 2, self.levels)), wide)
         return master_gates(
             level_softmax(z), self.units, self.master_input, self.compute_dtype
         )
@@ -292,7 +304,7 @@ class ONLSTM(keras.layers.RNN):
         dropconnect: float, 0 <= rate < 1. Share of the kernel's entries that
             are 0 in a training step, the others are enlarged.
         recurrent_dropconnect: the same of the recurrent kernel.
-        seed: optional int. Of drop-connect.
+        seed: optional int from 0 to 2³¹ - 1. Of drop-connect.
         activation: see `ONLSTMCell`, as for the eight that follow.
         recurrent_activation: of f, i and o.
         use_bias: whether there is a bias.
@@ -351,10 +363,14 @@ class ONLSTM(keras.layers.RNN):
         bias_regularizer=None,
         **kwargs,
     ):
-        _check_rates(
-            dropconnect=dropconnect, recurrent_dropconnect=recurrent_dropconnect
-        )
-        if kwargs.pop("unroll", False):
+        flags = {
+            name: check_flag(name, kwargs[name])
+            for name in _FLAGS
+            if name in kwargs
+        }
+        kwargs = {**kwargs, **flags}
+        return_distances = check_flag("return_distances", return_distances)
+        if check_flag("unroll", kwargs.pop("unroll", False)):
             raise ValueError(
                 "An unrolled loop compiles for minutes, and has masks wrong "
                 "on some backends. Received: unroll=True"
@@ -383,11 +399,13 @@ class ONLSTM(keras.layers.RNN):
             name="on_lstm_cell",
         )
         super().__init__(cell, **kwargs)
-        self.return_distances = bool(return_distances)
-        self.dropconnect = dropconnect
-        self.recurrent_dropconnect = recurrent_dropconnect
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.return_distances = return_distances
+        self.dropconnect = check_share("dropconnect", dropconnect)
+        self.recurrent_dropconnect = check_share(
+            "recurrent_dropconnect", recurrent_dropconnect
+        )
+        self.seed = check_seed(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self._distances = None  # from inner_loop to call
 
     def build(self, sequences_shape, initial_state_shape=None):
@@ -408,11 +426,16 @@ class ONLSTM(keras.layers.RNN):
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         if initial_state is not None:
-            _check_states(initial_state, self.cell.units)
+            _check_states(initial_state, sequences, self.cell.units)
+            initial_state = [
+                match_axes("state", state, sequences)
+                for state in keras.tree.flatten(initial_state)
+            ]
         if mask is not None:
             mask = keras.tree.flatten(mask)[0]
             check_shape("mask", mask, sequences.shape[:2])
-            mask = ops.cast(mask, "bool")
+            mask = check_mask("mask", mask, "a step is real")
+            mask = match_axes("mask", mask, sequences, 2)
         results = super().call(
             sequences,
             initial_state=initial_state,
@@ -592,17 +615,8 @@ def _distances(logits, mask):
     return distances if mask is None else ops.where(mask, distances, 0.0)
 
 
-def _check_rates(**rates):
-    for name, rate in rates.items():
-        if not is_real(rate) or not 0 <= rate < 1:
-            raise ValueError(
-                f"`{name}` must be a number, at least 0 and less than 1. "
-                f"Received: {name}={rate!r}"
-            )
-
-
-def _check_states(states, units):
-    """Refuses what would be broadcast, or fail far from here."""
+def _check_states(states, inputs, units):
+    """Rejects what would be broadcast, or fail far from here."""
     flat = keras.tree.flatten(states)
     if len(flat) != 2:
         raise ValueError(
@@ -610,4 +624,4 @@ def _check_states(states, units):
             f"Received: {len(flat)} states"
         )
     for state in flat:
-        check_shape("state", state, (None, units))
+        check_shape("state", state, (inputs.shape[0], units))

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops, tree
 
+from su_models.backend.precision import sum_dtype
 from su_models.backend.time_loop import time_loop
 
 
@@ -77,10 +78,10 @@ def master_gates(p, units, master_input, dtype):
     """Returns f̃ and ĩ for each neuron.
 
     Args:
-        p: float32 softmaxes over levels, `(batch, 2, levels)`.
+        p: softmaxes over levels, `(batch, 2, levels)`, float32 or float64.
         units: int, the number of neurons.
         master_input: `"su"` or `"paper"`.
-        dtype: of the results. They are summed in float32.
+        dtype: of the results. They are summed in that of p.
 
     Returns:
         Two tensors `(batch, units)`.
@@ -116,7 +117,7 @@ class _Steps:
             (h, c), (x, *real) = states, inputs
             z = ops.matmul(ops.concatenate([x, h], axis=-1), weights) + bias
             a = ops.tanh(z[:, : 4 * self.units] * scale)
-            z = ops.cast(z[:, 4 * self.units :], "float32")
+            z = ops.cast(z[:, 4 * self.units :], sum_dtype(z.dtype))
             p = level_softmax(ops.stack(ops.split(z, 2, axis=-1), axis=1))
             i, f, c_hat, o = _gates(a)
             keep, write, *_ = self._shares(i, f, p)
@@ -144,7 +145,7 @@ class _Steps:
         x, h, c, kernel, recurrent_kernel, bias, *real = tensors
         dtype = recurrent_kernel.dtype
         # sums over time are float32 in low precision too
-        wide = "float64" if "float64" in str(dtype) else "float32"
+        wide = sum_dtype(dtype)
         d_outputs, d_h, d_c = (ops.cast(d, wide) for d in d_results)
         transposed = ops.transpose(recurrent_kernel)
 

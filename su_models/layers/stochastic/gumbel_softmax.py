@@ -3,7 +3,13 @@
 import keras
 from keras import ops
 
-from su_models.utils.checks import is_integer, is_real
+from su_models.backend.precision import sum_dtype
+from su_models.utils.checks import (
+    check_flag,
+    check_integer,
+    check_positive,
+    check_seed,
+)
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -37,7 +43,7 @@ class GumbelSoftmax(keras.layers.Layer):
         temperature: number > 0. τ at the beginning.
         hard: bool. Whether outputs are exactly one-hot.
         axis: int. The axis of the classes.
-        seed: optional int. Seed of the noise.
+        seed: optional int from 0 to 2³¹ - 1. Seed of the noise.
 
     Call arguments:
         logits: o, floats `(batch, ..., classes, ...)`. Log probabilities
@@ -47,8 +53,8 @@ class GumbelSoftmax(keras.layers.Layer):
         y, of the shape and dtype of `logits`, with sum 1 over `axis`.
 
     Raises:
-        ValueError: if τ is not positive, or the logits have no axis beside
-            the batch.
+        ValueError: if an argument is none of these, or the logits have no
+            axis beside the batch.
 
     Example:
 
@@ -62,18 +68,11 @@ class GumbelSoftmax(keras.layers.Layer):
         self, temperature=1.0, hard=False, axis=-1, seed=None, **kwargs
     ):
         super().__init__(**kwargs)
-        _check_temperature(temperature)
-        if not isinstance(hard, bool):
-            raise ValueError(f"`hard` must be a bool. Received: hard={hard!r}")
-        if not is_integer(axis):
-            raise ValueError(
-                f"`axis` must be an integer. Received: axis={axis!r}"
-            )
-        self.initial_temperature = float(temperature)
-        self.hard = hard
-        self.axis = int(axis)
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+        self.initial_temperature = check_positive("temperature", temperature)
+        self.hard = check_flag("hard", hard)
+        self.axis = check_integer("axis", axis)
+        self.seed = check_seed(seed)
+        self.generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
         self._temperature = self.add_weight(
             name="temperature",
@@ -86,13 +85,12 @@ class GumbelSoftmax(keras.layers.Layer):
 
     @property
     def temperature(self):
-        """The variable τ. Assigning a number to it refuses what is <= 0."""
+        """The variable τ. A number that is assigned to it must be > 0."""
         return self._temperature
 
     @temperature.setter
     def temperature(self, value):
-        _check_temperature(value)
-        self._temperature.assign(value)
+        self._temperature.assign(check_positive("temperature", value))
 
     def build(self, input_shape):
         rank = len(input_shape)
@@ -113,14 +111,16 @@ class GumbelSoftmax(keras.layers.Layer):
             ops.shape(logits), dtype="float32", seed=self.generator
         )
         # float16 would round the noise, and overflow divided by τ
-        noisy = ops.cast(logits, "float32") + _gumbel(uniform)
-        y = ops.softmax(noisy / self._temperature, axis=self.axis)
+        wide = sum_dtype(self.compute_dtype)
+        noisy = ops.cast(logits, wide) + ops.cast(_gumbel(uniform), wide)
+        temperature = ops.cast(self._temperature, wide)
+        y = ops.softmax(noisy / temperature, axis=self.axis)
         if self.hard:
             one = ops.one_hot(
                 ops.argmax(noisy, axis=self.axis),
                 logits.shape[self.axis],
                 axis=self.axis,
-                dtype="float32",
+                dtype=wide,
             )
             # exactly one-hot: y less itself is 0, where one - y + y is not
             y = one + (y - ops.stop_gradient(y))
@@ -142,11 +142,3 @@ class GumbelSoftmax(keras.layers.Layer):
 def _gumbel(uniform):
     """-log(-log ε): finite, also where rounding has made ε 0 or 1."""
     return -ops.log(-ops.log(ops.clip(uniform, 2.0**-25, 1 - 2.0**-24)))
-
-
-def _check_temperature(value):
-    if not is_real(value) or value <= 0:
-        raise ValueError(
-            "`temperature` must be a positive number. "
-            f"Received: temperature={value!r}"
-        )

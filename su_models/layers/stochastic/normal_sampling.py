@@ -3,6 +3,10 @@
 import keras
 from keras import ops
 
+from su_models.backend.match_axes import match_shape
+from su_models.backend.precision import sum_dtype
+from su_models.utils.checks import check_seed, check_shape
+
 
 @keras.saving.register_keras_serializable(package="su_models")
 class NormalSampling(keras.layers.Layer):
@@ -25,7 +29,7 @@ class NormalSampling(keras.layers.Layer):
     Masks pass through unchanged.
 
     Args:
-        seed: optional int. Seed of the noise.
+        seed: optional int from 0 to 2³¹ - 1. Seed of the noise.
 
     Call arguments:
         mean: μ, floats `(batch, ...)`.
@@ -35,7 +39,7 @@ class NormalSampling(keras.layers.Layer):
         z, of the shape and dtype of `mean`.
 
     Raises:
-        ValueError: if the two shapes differ.
+        ValueError: if the two shapes differ, or `seed` is no seed.
 
     Example:
 
@@ -48,26 +52,23 @@ class NormalSampling(keras.layers.Layer):
 
     def __init__(self, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+        self.seed = check_seed(seed)
+        self.generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     def build(self, mean_shape, log_variance_shape):
-        if tuple(mean_shape) != tuple(log_variance_shape):
-            raise ValueError(
-                "`log_variance` must have the shape of `mean`, "
-                f"{tuple(mean_shape)}. Received: log_variance of shape "
-                f"{tuple(log_variance_shape)}"
-            )
+        check_shape("log_variance", log_variance_shape, mean_shape)
         self.built = True
 
     def call(self, mean, log_variance):
+        log_variance = match_shape("log_variance", log_variance, mean)
+        wide = sum_dtype(self.compute_dtype)
         noise = keras.random.normal(
             ops.shape(mean), dtype="float32", seed=self.generator
         )
         # float16 holds no σ beyond log σ² = 22, and no ε below 6e-8
-        sigma = ops.exp(ops.cast(log_variance, "float32") / 2)
-        z = ops.cast(mean, "float32") + noise * sigma
+        sigma = ops.exp(ops.cast(log_variance, wide) / 2)
+        z = ops.cast(mean, wide) + ops.cast(noise, wide) * sigma
         return ops.cast(z, self.compute_dtype)
 
     def compute_output_shape(self, mean_shape, log_variance_shape):

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from su_models.backend.autodiff import gradient
+from su_models.backend.compile import compiled
 from su_models.layers import GatedAttentionUnit
+from su_models.ops import prefix_mask
 from tests.contract import integers, normal, to_numpy
 
 
@@ -100,7 +102,10 @@ def test_masks_are_those_of_attention(normalization):
             {"attention_mask": keys, "use_causal_mask": True},
             tri & keys[:, None],
         ),
-        ({"segment_ids": ids}, c[:, None] <= c[:, :, None]),
+        (
+            {"attention_mask": prefix_mask(ids)},
+            c[:, None] <= c[:, :, None],
+        ),
     ]
     for given, mask in ways:
         got, want = to_numpy(unit(x, **given)), loop(unit, x, mask)
@@ -108,7 +113,7 @@ def test_masks_are_those_of_attention(normalization):
     masked = keras.layers.Masking()(np.where(keys[..., None], x, 0))
     for out in (
         unit(masked),
-        unit(masked, positions=None, segment_ids=0 * ids),
+        unit(masked, positions=None, attention_mask=prefix_mask(0 * ids)),
     ):
         np.testing.assert_allclose(
             to_numpy(out)[keys], to_numpy(unit(x, mask=keys))[keys], atol=1e-4
@@ -132,6 +137,54 @@ def test_weights_are_returned_on_request():
     np.testing.assert_allclose(to_numpy(out), to_numpy(unit(x)), rtol=1e-6)
 
 
+@pytest.mark.parametrize("sizes", [[1] * 7, [4, 1, 2]], ids=str)
+@pytest.mark.parametrize(
+    "init",
+    [
+        {"rotary_base": 500.0},
+        {"normalization": "softmax_plus", "use_bias": False},
+    ],
+    ids=str,
+)
+def test_cached_decoding_equals_the_causal_pass(init, sizes):
+    unit, x = made(**init), normal(2, 7, 8)
+    want = to_numpy(unit(x, use_causal_mask=True))
+    cache, i = unit.empty_cache(2, 9), 0
+    assert [tuple(t.shape) for t in cache] == [(2, 1, 9, 6), (2, 1, 9, 10)]
+    for n in sizes:
+        y, cache = unit.step(x[:, i : i + n], cache, i, use_causal_mask=True)
+        np.testing.assert_allclose(
+            to_numpy(y), want[:, i : i + n], atol=1e-5 * np.abs(want).max()
+        )
+        i += n
+
+
+def test_one_program_decodes_every_token_of_padded_prompts():
+    unit, x = made(rotary_base=500.0), normal(2, 6, 8)
+    slots = np.arange(6) >= np.array([[0], [2]])
+    want = to_numpy(unit(x[1:, 2:], use_causal_mask=True))[0]
+
+    def step(token, cache, index, positions):
+        return unit.step(
+            token, cache, index, attention_mask=slots, positions=positions
+        )
+
+    step, cache = compiled(step), unit.empty_cache(2, 6)
+    for i in range(6):
+        positions = np.array([[i], [max(i - 2, 0)]], "int32")
+        y, cache = step(x[:, i : i + 1], cache, i, positions)
+        if i >= 2:
+            np.testing.assert_allclose(
+                to_numpy(y)[1, 0], want[i - 2], atol=1e-5 * np.abs(want).max()
+            )
+
+
+def test_a_unit_attends_to_no_other_sequence():
+    unit = made()
+    with pytest.raises(ValueError, match="Received: index=None"):
+        unit.step(normal(2, 1, 8), unit.empty_cache(2, 7))
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_low_precision_is_near_to_float32(policy):
     unit, low = made(), made(dtype=policy)
@@ -148,6 +201,8 @@ def test_low_precision_is_near_to_float32(policy):
         ({"key_dim": 5, "rotary_base": 1e4}, "even.*Received: key_dim=5"),
         ({"normalization": "relu"}, "Received: normalization='relu'"),
         ({"dropout": 1}, "Received: dropout=1"),
+        ({"use_bias": "False"}, "Received: use_bias='False'"),
+        ({"rotary_base": -1.0}, "Received: rotary_base=-1.0"),
     ],
 )
 def test_bad_arguments_are_refused(init, match):
@@ -162,7 +217,6 @@ def test_bad_arguments_are_refused(init, match):
         ({"inputs": normal(2, 7, 9)}, "Received: inputs of shape"),
         ({"mask": np.ones((2, 6), bool)}, "Received: mask of shape"),
         ({"attention_mask": np.ones((2, 7))}, "float"),
-        ({"segment_ids": np.ones((2, 6), int)}, "segment_ids of shape"),
         ({"positions": np.arange(7)}, "rotary_base.*Received: positions"),
     ],
 )

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from su_models.layers.attention.masks import (
-    join_attention_mask,
+    AttentionMasks,
+    joined_mask,
     split_attention_mask,
 )
 from tests.contract import integers, to_numpy
@@ -17,7 +18,8 @@ def boolean(*shape):
 
 
 def joined(mask, **key_masks):
-    return join_attention_mask(*split_attention_mask(Q, K, mask, key_masks))
+    masks = AttentionMasks(*split_attention_mask(Q, K, mask, key_masks))
+    return joined_mask(masks, Q[1], K[1])
 
 
 def test_nothing_masked_is_none():
@@ -40,6 +42,17 @@ def test_all_masks_have_to_agree(shape):
         to_numpy(joined(pairs, key_mask=a, value_mask=b.astype("int32"))),
         pairs & a[:, None] & b[:, None],
     )
+
+
+def test_causal_masks_join_the_others():
+    order = np.tri(4, 5, dtype=bool)[None]
+    pairs, keys = boolean(2, 4, 5), ~boolean(2, 5)
+    for masks, want in (
+        (AttentionMasks(causal=True), order),
+        (AttentionMasks(keys, causal=True), order & keys[:, None]),
+        (AttentionMasks(keys, pairs, True), order & keys[:, None] & pairs),
+    ):
+        np.testing.assert_array_equal(to_numpy(joined_mask(masks, 4, 5)), want)
 
 
 @pytest.mark.parametrize(

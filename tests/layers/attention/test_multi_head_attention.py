@@ -4,8 +4,6 @@ Article: https://kexue.fm/archives/6933
     《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
 Article: https://kexue.fm/archives/8823
     《从熵不变性看Attention的Scale操作》
-Article: https://kexue.fm/archives/8027
-    《RealFormer：把残差转移到Attention矩阵上面去》
 """
 
 import keras
@@ -16,6 +14,7 @@ from keras import ops
 from su_models.backend.autodiff import gradient
 from su_models.backend.compile import compiled
 from su_models.layers import MultiHeadAttention
+from su_models.ops import prefix_mask
 from tests.contract import JIT, integers, normal, to_numpy
 
 HEADS, DIM = 3, 4
@@ -38,7 +37,11 @@ def rotate(x, positions, base):
 
 
 def loop(layer, x, y, mask, positions=None, bias=None, relative=None):
-    """Eq. (4) to (6) of the article: each head, query and sample alone."""
+    """Eq. (4) to (6) of the article: each head, query and sample alone.
+
+    With `relative` Eq. (4) and (5) of article 8130.
+    """
+    shared = layer.num_heads // (layer.num_key_value_heads or layer.num_heads)
     names = "query_dense", "key_dense", "value_dense", "output_dense"
     w = []
     for dense in (getattr(layer, name) for name in names):
@@ -55,7 +58,7 @@ def loop(layer, x, y, mask, positions=None, bias=None, relative=None):
         if not len(keys):
             continue
         shift = np.zeros((y.shape[1], 1)) if relative is None else relative[i]
-        a = (k[b, :, h] + shift)[keys] @ q[b, i, h]
+        a = (k[b, :, h // shared] + shift)[keys] @ q[b, i, h]
         if layer.attention_scale:
             a = a / q.shape[-1] ** 0.5
         if bias is not None:
@@ -66,7 +69,7 @@ def loop(layer, x, y, mask, positions=None, bias=None, relative=None):
             if layer.normalization == "softmax_plus":
                 a = a * np.log(max(len(keys), 16)) / np.log(512)
             a = np.exp(a) / np.exp(a).sum()
-        out[b, i] += a @ (v[b, :, h] + shift)[keys] @ w[3][0][h]
+        out[b, i] += a @ (v[b, :, h // shared] + shift)[keys] @ w[3][0][h]
     return out
 
 
@@ -85,6 +88,9 @@ def some_mask(n, m):
         {"attention_scale": False},
         {"normalization": "softmax_plus"},
         {"normalization": "squared_relu", "rotary_base": 500.0},
+        {"num_key_value_heads": 1, "rotary_base": 500.0},
+        {"num_key_value_heads": 1, "normalization": "softmax_plus"},
+        {"num_key_value_heads": 3},
     ],
     ids=str,
 )
@@ -106,17 +112,23 @@ def test_cross_attention_matches_eq_4_to_6():
     np.testing.assert_allclose(got, loop(layer, x, y, mask), atol=1e-5)
 
 
-def test_relative_embeddings_and_bias_match_the_formulas():
+def test_a_bias_is_added_to_the_scores():  # Eq. (10) of article 8130
     layer, x = made(), normal(2, 7, 8)
-    r, bias, mask = normal(7, 7, DIM), normal(HEADS, 7, 7), some_mask(7, 7)
-    got = layer(
-        x,
-        attention_mask=mask,
-        relative_embeddings=r[None],
-        attention_bias=bias[None],
-    )
-    want = loop(layer, x, x, mask, bias=bias, relative=r)
+    bias, mask = normal(HEADS, 7, 7), some_mask(7, 7)
+    got = layer(x, attention_mask=mask, attention_bias=bias[None])
+    want = loop(layer, x, x, mask, bias=bias)
     np.testing.assert_allclose(to_numpy(got), want, atol=1e-5)
+
+
+def test_several_groups_of_queries_match_eq_4_to_6():
+    layer = MultiHeadAttention(6, 4, num_key_value_heads=2, rotary_base=9.0)
+    layer.build((2, 7, 8))
+    x, mask = normal(2, 7, 8), some_mask(7, 7)
+    want = loop(layer, x, x, mask, np.tile(np.arange(7), (2, 1)))
+    ways = [{}, {"attention_bias": np.zeros((1, 1, 7, 7), "float32")}]
+    for more in ways:  # by the fused kernel, and with all pairs in memory
+        got = layer(x, attention_mask=mask, **more)
+        np.testing.assert_allclose(to_numpy(got), want, atol=1e-5)
 
 
 # ---- positions
@@ -173,7 +185,8 @@ def test_prefix_is_seen_whole_and_what_follows_causally(normalization):
     layer, x = made(normalization=normalization), normal(2, 7, 8)
     ids = np.array([[0, 0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0]])
     keys = np.arange(7) < np.array([[6], [7]])  # one padded, one plain
-    got = to_numpy(layer(x, attention_mask=keys, segment_ids=ids))
+    mask = prefix_mask(ids)
+    got = to_numpy(layer(x, attention_mask=mask, mask=keys))
     plain = to_numpy(layer(x[1:]))
     np.testing.assert_allclose(got[1:], plain, atol=1e-5)
     prefix = to_numpy(layer(x[:1, :3]))  # never sees what follows
@@ -248,16 +261,9 @@ def test_low_precision_is_near_to_float32(policy):
 def test_scores_are_returned_on_request():
     layer, x = made(), normal(2, 7, 8)
     mask = np.arange(7) < np.array([[7], [4]])
-    out, weights, logits, (k, v) = layer(
-        x,
-        attention_mask=mask,
-        return_attention_scores=True,
-        return_attention_logits=True,
-        return_cache=True,
-    )
-    weights, k, v = (to_numpy(t) for t in (weights, k, v))
-    assert weights.shape == tuple(logits.shape) == (2, HEADS, 7, 7)
-    assert k.shape == v.shape == (2, 7, HEADS, DIM)
+    out, weights = layer(x, attention_mask=mask, return_attention_scores=True)
+    weights, v = to_numpy(weights), to_numpy(layer.value_dense(x))
+    assert weights.shape == (2, HEADS, 7, 7)
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
     assert not weights[1, :, :, 4:].any()
     context = np.einsum("bhnm,bmhd->bnhd", weights, v)
@@ -266,16 +272,6 @@ def test_scores_are_returned_on_request():
     )
     plain = to_numpy(layer(x, attention_mask=mask))
     np.testing.assert_allclose(plain, to_numpy(out), atol=1e-5)
-
-
-def test_scores_of_the_layer_before_are_a_residual():  # RealFormer
-    first, second, x = made(), made(), normal(2, 7, 8)
-    _, before = first(x, return_attention_logits=True)
-    _, own = second(x, return_attention_logits=True)
-    _, both = second(x, attention_bias=before, return_attention_logits=True)
-    np.testing.assert_allclose(
-        to_numpy(both), to_numpy(before) + to_numpy(own), atol=1e-5
-    )
 
 
 def test_dropout_zeroes_weights_in_training_alone():
@@ -290,15 +286,12 @@ def test_dropout_zeroes_weights_in_training_alone():
 # ---- the cache of keys and values
 
 
-def chunks(layer, x, sizes, cache, index=lambda i: i):
+def decoded(layer, x, sizes, **more):
     """Decodes `x` in pieces of the given sizes; returns all outputs."""
-    outputs, i = [], 0
+    outputs, i, cache = [], 0, layer.empty_cache(len(x), 9)
     for n in sizes:
-        y, cache = layer(
-            x[:, i : i + n],
-            cache=cache,
-            cache_index=index(i),
-            use_causal_mask=True,
+        y, cache = layer.step(
+            x[:, i : i + n], cache, i, use_causal_mask=True, **more
         )
         outputs.append(to_numpy(y))
         i += n
@@ -313,64 +306,73 @@ def chunks(layer, x, sizes, cache, index=lambda i: i):
         {"key_dim": 6},
         {"normalization": "softmax_plus"},
         {"normalization": "squared_relu"},
+        {"num_key_value_heads": 1, "rotary_base": 500.0},
+        {"dropout": 0.5},
     ],
     ids=str,
 )
 def test_cached_decoding_equals_the_causal_pass(init, sizes):
     layer, x = made(**init), normal(2, 7, 8)
     want = to_numpy(layer(x, use_causal_mask=True))
-    got = chunks(layer, x, sizes, layer.empty_cache(2, 9))
-    np.testing.assert_allclose(got, want, atol=1e-5)
+    np.testing.assert_allclose(decoded(layer, x, sizes), want, atol=1e-5)
 
 
-def test_each_sample_may_have_its_own_place_in_the_cache():
+def test_a_cache_has_the_slots_of_a_head_side_by_side():
+    layer = MultiHeadAttention(6, 4, key_dim=2, num_key_value_heads=3)
+    cache = layer.empty_cache(2, 7)
+    assert [tuple(t.shape) for t in cache] == [(2, 3, 7, 2), (2, 3, 7, 4)]
+    x = normal(2, 5, 8)
+    _, (k, v) = layer.step(x, cache, 1)
+    for slots, dense in ((k, layer.key_dense), (v, layer.value_dense)):
+        want = to_numpy(dense(x)).transpose(0, 2, 1, 3)
+        slots = to_numpy(slots)
+        np.testing.assert_allclose(slots[:, :, 1:6], want, atol=1e-6)
+        assert not slots[:, :, 0].any() and not slots[:, :, 6].any()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_each_sample_may_have_its_own_place_in_the_cache(dtype):
     layer, x = made(rotary_base=500.0), normal(2, 7, 8)
     want = to_numpy(layer(x, use_causal_mask=True))
-    lengths = np.array([2, 4], "int32")
-    _, cache = layer(x[:, :4], cache=layer.empty_cache(2, 7), cache_index=0)
+    lengths = np.array([2, 4], dtype)
+    _, cache = layer.step(x[:, :4], layer.empty_cache(2, 7), 0)
     for step in range(3):
-        at = lengths + step
-        token = np.take_along_axis(x, at[:, None, None], axis=1)
-        y, cache = layer(token, cache=cache, cache_index=at)
+        at = lengths + np.array(step, dtype)
+        token = np.take_along_axis(x, at.astype(int)[:, None, None], axis=1)
+        y, cache = layer.step(token, cache, at)
         np.testing.assert_allclose(
             to_numpy(y)[:, 0], want[[0, 1], at], atol=1e-5
         )
 
 
+def test_a_prompt_is_seen_whole_unless_it_is_causal():
+    layer, x = made(), normal(2, 5, 8)
+    for causal in (False, True):
+        got, _ = layer.step(
+            x, layer.empty_cache(2, 7), 0, use_causal_mask=causal
+        )
+        want = layer(x, use_causal_mask=causal)
+        np.testing.assert_allclose(to_numpy(got), to_numpy(want), atol=1e-5)
+
+
 def test_one_program_decodes_every_position():
     layer, x = made(rotary_base=500.0), normal(2, 7, 8)
     want = to_numpy(layer(x, use_causal_mask=True))
-
-    def step(token, k, v, index):
-        y, (k, v) = layer(token, cache=(k, v), cache_index=index)
-        return y, k, v
-
-    step, (k, v) = compiled(step), layer.empty_cache(2, 7)
+    step, cache = compiled(layer.step), layer.empty_cache(2, 7)
     for i in range(7):
-        token = ops.convert_to_tensor(x[:, i : i + 1])
-        y, k, v = step(token, k, v, ops.convert_to_tensor(np.int32(i)))
+        y, cache = step(x[:, i : i + 1], cache, i)
         np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
 
 
-def test_graph_of_one_token_is_made_over_the_same_layer():
-    layer, x = made(rotary_base=500.0), normal(2, 7, 8)
-    prompt, token = keras.Input((None, 8)), keras.Input((1, 8))
-    cache = tuple(keras.Input((7, HEADS, DIM)) for _ in range(2))
-    index = keras.Input((), dtype="int32")  # one slot a sample
-    causal = {"use_causal_mask": True}
-    # the first call returns the cache too: see `return_cache`
-    whole = keras.Model(prompt, layer(prompt, return_cache=True, **causal)[0])
-    step = keras.Model(
-        [token, *cache, index], layer(token, cache=cache, cache_index=index)
-    )
-    assert step.layers[-1] is whole.layers[-1] is layer
-    want = to_numpy(whole(x))
-    k, v = layer.empty_cache(2, 7)
-    for i in range(7):
-        at = ops.full((2,), i, "int32")
-        token = ops.convert_to_tensor(x[:, i : i + 1])
-        y, (k, v) = step([token, k, v, at])
-        np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
+@pytest.mark.skipif(not JIT, reason="PyTorch knows every index: an error")
+def test_tokens_beyond_the_cache_are_nan_when_compiled():
+    layer, cache = made(rotary_base=500.0), normal(2, 2, HEADS, 7, DIM)
+    step = compiled(layer.step)
+    for index in (7, -1, np.array([7, 8], "int32")):
+        y, _ = step(normal(2, 1, 8), tuple(cache), index)
+        assert np.isnan(to_numpy(y)).all()
+    y, _ = step(normal(2, 1, 8), tuple(cache), np.array([6, 7], "int32"))
+    assert np.isfinite(to_numpy(y)[0]).all() and np.isnan(to_numpy(y)[1]).all()
 
 
 @pytest.mark.skipif(
@@ -380,18 +382,31 @@ def test_graph_of_one_token_is_made_over_the_same_layer():
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
 def test_step_of_decoding_compiles_for(platform):
     layer = made(rotary_base=500.0)
-
-    def step(token, k, v, index):
-        y, (k, v) = layer(token, cache=(k, v), cache_index=index)
-        return y, k, v
-
-    cache = (np.zeros((2, 7, HEADS, DIM), "float32"),) * 2
-    exported = compiled(step).export(
-        normal(2, 1, 8), *cache, 3, platforms=[platform]
+    cache = (np.zeros((2, HEADS, 7, DIM), "float32"),) * 2
+    exported = compiled(layer.step).export(
+        normal(2, 1, 8), cache, 3, platforms=[platform]
     )
     assert exported.platforms == (platform,)
     text = exported.mlir_module()
     assert "dynamic_update_slice" in text and "dot_general" in text
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="JAX shows the compiled program"
+)
+def test_a_step_does_not_copy_the_cache_into_another_layout():
+    import jax
+
+    layer = made((2, None, 8))
+
+    def step(token, cache, index):
+        return layer.step(token, cache, index)
+
+    cache = (np.zeros((2, HEADS, 64, DIM), "float32"),) * 2
+    text = jax.jit(step).lower(normal(2, 1, 8), cache, 3).compile().as_text()
+    whole = f"f32[2,64,{HEADS},{DIM}]", f"f32[2,{HEADS},{DIM},64]"
+    assert f"f32[2,{HEADS},64,{DIM}]" in text
+    assert not any(layout in text for layout in whole), text
 
 
 def test_masks_of_a_cache_are_of_its_slots():
@@ -401,10 +416,10 @@ def test_masks_of_a_cache_are_of_its_slots():
     slots = np.arange(6) >= pads[:, None]
     cache, positions = layer.empty_cache(2, 6), np.arange(6) - pads[:, None]
     for part in (slice(0, 4), slice(4, 5), slice(5, 6)):
-        y, cache = layer(
+        y, cache = layer.step(
             x[:, part],
-            cache=cache,
-            cache_index=part.start,
+            cache,
+            part.start,
             positions=positions[:, part],
             attention_mask=slots,
             use_causal_mask=True,
@@ -414,13 +429,52 @@ def test_masks_of_a_cache_are_of_its_slots():
 
 
 def test_cache_of_cross_attention_is_read_as_it_is():
-    layer = MultiHeadAttention(HEADS, DIM, key_dim=6)
+    layer = MultiHeadAttention(HEADS, DIM, key_dim=6, rotary_base=9.0)
     x, y = normal(2, 7, 8), normal(2, 5, 3)
     mask = np.arange(5) < np.array([[5], [3]])
-    want, cache = layer(x, y, attention_mask=mask, return_cache=True)
-    got, again = layer(x[:, 2:4], cache=cache, attention_mask=mask)
-    np.testing.assert_allclose(to_numpy(got), to_numpy(want)[:, 2:4], atol=1e-6)
-    assert [tuple(t.shape) for t in again] == [(2, 5, 3, 6), (2, 5, 3, 4)]
+    want = to_numpy(layer(x, y, attention_mask=mask))
+    cache = layer.compute_cache(y)
+    got, again = layer.step(
+        x[:, 2:4], cache, attention_mask=mask, positions=np.array([2, 3])
+    )
+    np.testing.assert_allclose(to_numpy(got), want[:, 2:4], atol=1e-6)
+    assert again[0] is cache[0] and again[1] is cache[1]
+    assert [tuple(t.shape) for t in again] == [(2, 3, 5, 6), (2, 3, 5, 4)]
+
+
+def test_a_layer_that_is_not_built_has_no_keys():
+    with pytest.raises(ValueError, match="built.*Received: built=False"):
+        MultiHeadAttention(HEADS, DIM).compute_cache(normal(2, 5, 8))
+
+
+def test_beams_share_the_keys_of_their_prompt():
+    """Beams as queries of one sample: their own slots beside the prompt's."""
+    layer, beams = made(), 4
+    prompt, tokens = normal(2, 5, 8), 1 + normal(2, beams, 8)
+    k, v = layer.compute_cache(prompt)
+    own_k, own_v = layer.compute_cache(tokens)
+    cache = ops.concatenate([k, own_k], 2), ops.concatenate([v, own_v], 2)
+    mask = np.concatenate(
+        [np.ones((beams, 5), bool), np.eye(beams, dtype=bool)], axis=1
+    )
+    got, _ = layer.step(tokens, cache, attention_mask=mask[None])
+    for b, i in np.ndindex(2, beams):
+        whole = np.concatenate([prompt[b], tokens[b, i : i + 1]])
+        want = to_numpy(layer(whole[None]))[0, -1]
+        np.testing.assert_allclose(to_numpy(got)[b, i], want, atol=1e-5)
+
+
+def test_a_step_has_the_dtype_of_the_layer():
+    layer, x = made(dtype="mixed_float16"), normal(2, 4, 8)
+    cache = layer.empty_cache(2, 4)
+    assert {keras.backend.standardize_dtype(t.dtype) for t in cache} == {
+        "float16"
+    }
+    y, cache = layer.step(
+        x, cache, 0, attention_bias=normal(1, 1, 4, 4), use_causal_mask=True
+    )
+    for t in (y, *cache):
+        assert keras.backend.standardize_dtype(t.dtype) == "float16"
 
 
 # ---- Keras
@@ -431,7 +485,7 @@ def test_trains_with_masks_and_positions_as_inputs(tmp_path):
     segments = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(9, 8, mask_zero=True)(ids)
     x = MultiHeadAttention(HEADS, DIM, rotary_base=1e4, name="attention")(
-        x, segment_ids=segments
+        x, attention_mask=prefix_mask(segments)
     )
     x = keras.layers.Dense(9)(x)
     net = keras.Model([ids, segments], x)
@@ -477,23 +531,8 @@ X = normal(2, 7, 8)
         ({"attention_mask": np.zeros((2, 7), "float32")}, "float32"),
         ({"mask": np.ones((3, 7), bool)}, "Received: mask of shape"),
         ({"value": X, "mask": np.ones((2, 7), bool)}, "as `attention_mask`"),
-        ({"segment_ids": np.ones((2, 6), int)}, "Received: segment_ids of"),
-        ({"segment_ids": np.ones((2, 7), int), "value": X}, "`segment_ids`"),
         ({"positions": np.arange(7)}, "rotary_base.*Received: positions="),
         ({"attention_bias": X}, "Received: attention_bias of shape"),
-        ({"relative_embeddings": X[:, None]}, "relative_embeddings of shape"),
-        ({"cache_index": 0}, "`cache_index` needs a `cache`"),
-        ({"cache": (X, X)}, "Received: cache of shape"),
-        ({"cache": X}, "Received: cache of shape"),
-        ({"cache": (normal(2, 9, 3, 4),) * 2, "value": X}, "place of `value`"),
-        (
-            {"cache": (normal(2, 9, 3, 4),) * 2, "cache_index": 1.0},
-            "Received: cache_index=1.0",
-        ),
-        (
-            {"cache": (normal(2, 9, 3, 4),) * 2, "cache_index": 3},
-            "9 slots. Received: cache_index=3",
-        ),
     ],
     ids=lambda x: str(list(x)) if isinstance(x, dict) else "",
 )
@@ -503,7 +542,39 @@ def test_bad_arguments_are_refused(arguments, match):
         layer(**{"query": X, **arguments})
 
 
+CACHE = (normal(2, HEADS, 9, DIM),) * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"cache": (X, X)}, "Received: cache of shape"),
+        ({"cache": X}, "Received: cache of shape"),
+        ({"cache": CACHE[:1]}, "a pair .*Received: cache of shapes"),
+        ({"cache": (CACHE[0][:1], CACHE[1])}, "Received: cache of shape"),
+        ({"cache": (CACHE[0], CACHE[1][:, :, 1:])}, "Received: cache of shape"),
+        ({"index": 1.0}, "Received: index=1.0"),
+        ({"index": 3}, "0 to 2. Received: index with 3"),
+        ({"index": [0, 3]}, "0 to 2. Received: index with 3"),
+        ({"query": X[..., :5]}, r"`query` .*Received: .*\(2, 7, 5\)"),
+        ({"attention_mask": np.ones((2, 7), bool)}, "attention_mask of shape"),
+        ({"attention_bias": X}, "Received: attention_bias of shape"),
+        ({"positions": np.arange(7)}, "rotary_base.*Received: positions="),
+    ],
+    ids=lambda x: str(list(x)) if isinstance(x, dict) else "",
+)
+def test_bad_arguments_of_a_step_are_refused(arguments, match):
+    given = {"query": X, "cache": CACHE, "index": 0, **arguments}
+    with pytest.raises(ValueError, match=match):
+        made().step(**given)
+
+
 @pytest.mark.parametrize("name", ["soft", None, 1])
 def test_unknown_normalization_is_refused(name):
     with pytest.raises(ValueError, match="Received: normalization="):
         MultiHeadAttention(HEADS, DIM, normalization=name)
+
+
+def test_a_scale_that_is_no_bool_is_refused():
+    with pytest.raises(ValueError, match="Received: attention_scale='False'"):
+        MultiHeadAttention(HEADS, DIM, attention_scale="False")

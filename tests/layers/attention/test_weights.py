@@ -4,17 +4,20 @@ Article: https://kexue.fm/archives/9019
     《听说Attention与Softmax更配哦～》
 """
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from su_models.backend.autodiff import gradient
+from su_models.layers.attention.masks import AttentionMasks
 from su_models.layers.attention.weights import (
     NORMALIZATIONS,
     attention_weights,
     softmax_attention,
 )
 from tests.contract import integers, normal, to_numpy
+from tests.long_sums import assert_accumulated
 
 
 def reference(scores, mask, normalization):
@@ -107,25 +110,48 @@ def test_softmax_plus_keeps_the_entropy_as_the_length_grows():  # Eq. (3)
 @pytest.mark.parametrize("is_causal", [True, False])
 def test_fused_attention_is_the_product_with_the_weights(is_causal):
     q, k, v = normal(3, 2, 5, 3, 4)
-    mask = None if is_causal else masked(5)[:, :1]
-    full = np.tri(5, dtype=bool)[None, None] if is_causal else mask
+    pairs = None if is_causal else masked(5)[:, 0]
+    full = np.tri(5, dtype=bool)[None, None] if is_causal else pairs[:, None]
+    masks = AttentionMasks(None, pairs, is_causal)
     weights = attention_weights(ops.einsum("bnhd,bmhd->bhnm", q, k) / 2.0, full)
-    np.testing.assert_allclose(
-        to_numpy(softmax_attention(q, k, v, mask, is_causal)),
-        to_numpy(ops.einsum("bhnm,bmhd->bnhd", weights, v)),
-        atol=1e-5,
-    )
+    for x, scale in ((q, None), (q / 2, 1.0)):
+        context = to_numpy(softmax_attention(x, k, v, masks, scale))
+        np.testing.assert_allclose(
+            context,
+            to_numpy(ops.einsum("bhnm,bmhd->bnhd", weights, v)),
+            atol=1e-5,
+        )
     if not is_causal:
-        context = to_numpy(softmax_attention(q, k, v, mask))
         assert not context[0, 3].any()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_fused_attention_sums_in_float32(dtype):
+    """Over 4 096 keys of equal weight, each term of which is tiny."""
+    m, v = 4096, np.linspace(1.0, 2.0, 4096)
+    v = ops.cast(np.tile(v[None, :, None, None], (1, 1, 1, 4)), dtype)
+    q, k = (ops.zeros((1, n, 1, 4), dtype) for n in (2, m))
+    terms = to_numpy(v)[0, :, 0, :].astype("float64") / m
+    for n in range(2):
+        context = to_numpy(softmax_attention(q, k, v))[0, n, 0]
+        assert_accumulated(context, terms, dtype, roundings=2)
+
+
+def test_float64_stays():
+    scores = np.float64([[0.0, 1e-9]])
+    if keras.backend.backend() == "jax":
+        return  # unless it is told to, it has float32 alone
+    weights = ops.convert_to_numpy(attention_weights(scores))
+    assert weights.dtype == "float64"
+    assert weights[0, 1] / weights[0, 0] - 1 == pytest.approx(1e-9, rel=1e-6)
 
 
 def test_fused_attention_has_finite_gradients_where_nothing_is_attended_to():
     q, k, v = (ops.convert_to_tensor(x) for x in normal(3, 2, 5, 3, 4))
-    mask = ops.convert_to_tensor(masked(5)[:, :1])
+    masks = AttentionMasks(None, ops.convert_to_tensor(masked(5)[:, 0]))
 
     def loss(x):
-        return ops.sum(ops.square(softmax_attention(x, k, v, mask)))
+        return ops.sum(ops.square(softmax_attention(x, k, v, masks)))
 
     slope = to_numpy(gradient(loss, q))
     assert np.isfinite(slope).all()

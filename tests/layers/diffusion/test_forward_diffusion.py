@@ -127,3 +127,44 @@ def test_config_keeps_the_schedule_through_json():
 def test_what_is_no_schedule_is_refused(schedule):
     with pytest.raises(ValueError, match="`schedule` must be .*Received: "):
         ForwardDiffusion(schedule)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31, 2**40, True, 1.5, "a"])
+def test_bad_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match=f"Received: seed={seed!r}"):
+        ForwardDiffusion(SCHEDULE, seed=seed)
+
+
+def test_numpy_seed_is_a_seed():
+    layer = ForwardDiffusion(SCHEDULE, seed=np.int64(3))
+    assert type(layer.get_config()["seed"]) is int
+    ours, again = (
+        draw(one, normal(3, 2))
+        for one in (layer, ForwardDiffusion(SCHEDULE, seed=3))
+    )
+    np.testing.assert_array_equal(ours[0], again[0])
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "jax", reason="JAX has float64 on request alone"
+)
+def test_float64_is_kept():
+    clean = 1.0 + 1e-12 * np.arange(6.0).reshape(2, 3)
+    x, t, noise = map(
+        ops.convert_to_numpy,
+        ForwardDiffusion(SCHEDULE, seed=3, dtype="float64")(clean),
+    )
+    assert x.dtype == "float64" and noise.dtype == "float32"
+    signal, sigma = (
+        table[t][:, None] for table in (SCHEDULE.bar_alpha, SCHEDULE.bar_beta)
+    )
+    np.testing.assert_allclose(x, signal * clean + sigma * noise, rtol=1e-14)
+
+
+def test_shapes_of_all_outputs_are_told():
+    layer = ForwardDiffusion(SCHEDULE)
+    assert layer.compute_output_shape((None, 4, 5)) == (
+        (None, 4, 5),
+        (None,),
+        (None, 4, 5),
+    )

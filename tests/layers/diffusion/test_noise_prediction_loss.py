@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from su_models.layers import NoisePredictionLoss
 from tests.contract import JIT, normal, to_numpy
@@ -67,3 +68,37 @@ def test_shapes_that_would_broadcast_are_refused(shape):
     inputs = keras.Input(shape[1:])
     with pytest.raises(ValueError, match="Received: predicted_noise of shape"):
         NoisePredictionLoss()(keras.Input((3, 4, 5)), inputs)
+
+
+@pytest.mark.parametrize("n", [(1, 4), (4, 1), (2, 3)])
+def test_other_batches_are_refused_also_once_it_is_built(n):
+    layer = NoisePredictionLoss()
+    layer(NOISE, PREDICTED)
+    noise, predicted = (normal(k, 3, 4, 5) for k in n)
+    with pytest.raises(ValueError, match="Received: predicted_noise of shape"):
+        layer(noise, predicted)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="sizes are known elsewhere"
+)
+def test_a_batch_that_is_unknown_is_not_broadcast():
+    import tensorflow as tf
+
+    layer = NoisePredictionLoss()
+    free = tf.TensorSpec((None, 3, 4, 5))
+    loss = tf.function(lambda *x: layer(*x), input_signature=[free, free])
+    np.testing.assert_allclose(loss(NOISE, PREDICTED), loop(NOISE, PREDICTED))
+    for n, m in ((2, 1), (1, 2)):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            loss(NOISE[:n], PREDICTED[:m])
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "jax", reason="JAX has float64 on request alone"
+)
+def test_float64_is_kept():
+    one = np.ones((2, 3))
+    y = NoisePredictionLoss(dtype="float64")(one, one + 1e-9)
+    assert keras.backend.standardize_dtype(y.dtype) == "float64"
+    np.testing.assert_allclose(ops.convert_to_numpy(y), 3e-18, rtol=1e-6)

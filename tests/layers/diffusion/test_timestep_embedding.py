@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from su_models.backend import compiled
 from su_models.layers import TimestepEmbedding
 from tests.contract import JIT, to_numpy
 
@@ -90,3 +91,41 @@ def test_bad_dims_are_refused(dim, sinusoidal):
 
 def test_odd_dim_is_fine_for_a_learned_table():
     assert TimestepEmbedding(3, 5)(np.array([1, 3])).shape == (2, 5)
+
+
+@pytest.mark.parametrize("flag", ["False", 1, None])
+def test_what_is_no_flag_is_refused(flag):
+    with pytest.raises(ValueError, match=f"Received: sinusoidal={flag!r}"):
+        TimestepEmbedding(10, 4, flag)
+
+
+def test_numpy_numbers_are_numbers():
+    layer = TimestepEmbedding(np.int64(10), np.int32(4), np.True_)
+    config = layer.get_config()
+    kinds = [type(config[k]) for k in ("num_steps", "dim", "sinusoidal")]
+    assert kinds == [int, int, bool]
+
+
+@pytest.mark.parametrize("step", [0, 11, -1, 1.5])
+def test_steps_that_do_not_exist_are_refused(step):
+    layer = TimestepEmbedding(10, 4)
+    words = f"`steps` must be integers from 1 to 10. Received: .* {step}"
+    with pytest.raises(ValueError, match=words):
+        layer(np.array([1, step]))
+
+
+@pytest.mark.skipif(not JIT, reason="PyTorch is not compiled: an error")
+@pytest.mark.parametrize("sinusoidal", [False, True])
+def test_steps_that_do_not_exist_are_nan_when_compiled(sinusoidal):
+    layer = TimestepEmbedding(10, 4, sinusoidal)
+    layer.build((None,))
+    y = to_numpy(compiled(layer)(np.array([0, 1, 10, 11, -1], "int32")))
+    assert np.isnan(y[[0, 3, 4]]).all()
+    np.testing.assert_array_equal(y[1:3], to_numpy(layer.table)[[0, 9]])
+
+
+def test_steps_in_floats_are_not_rounded():
+    layer = TimestepEmbedding(3000, 2, dtype="mixed_float16")
+    y = to_numpy(layer(np.array([2047.0, 2049.0, 2999.0])))
+    table = to_numpy(ops.cast(layer.table, "float16"))
+    np.testing.assert_array_equal(y, table[[2046, 2048, 2998]])

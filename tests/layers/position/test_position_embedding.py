@@ -78,6 +78,66 @@ def test_positions_may_be_given(hierarchical):
         np.testing.assert_allclose(got, x + q[positions], atol=1e-5)
 
 
+POSITIONS = [np.array([0, -1, 2]), np.array([[0, 1, 2], [0, 1, 25]])]
+
+
+@pytest.mark.parametrize("hierarchical", [None, 0.3])
+@pytest.mark.parametrize("positions", POSITIONS, ids=["-1", "25"])
+def test_positions_without_a_vector_are_an_error(hierarchical, positions):
+    layer, x = made(hierarchical=hierarchical)[0], normal(2, 3, DIM)
+    with pytest.raises(ValueError, match="Received: positions with (-1|25)"):
+        layer(x, positions=positions)
+
+
+@pytest.mark.skipif(not JIT, reason="PyTorch knows them: an error")
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("hierarchical", [None, 0.3])
+@pytest.mark.parametrize("positions", POSITIONS, ids=["-1", "25"])
+def test_positions_without_a_vector_are_nan_in_a_graph(
+    hierarchical, positions, jit
+):
+    if not jit and keras.config.backend() == "jax":
+        pytest.skip("it is eager, and knows them: an error")
+    layer, x = made(hierarchical=hierarchical)[0], normal(2, 3, DIM)
+    inputs = keras.Input((None, DIM)), keras.Input((None,), dtype="int32")
+    net = keras.Model(inputs, layer(inputs[0], positions=inputs[1]))
+    net.compile(jit_compile=jit)
+    positions = np.broadcast_to(positions, (2, 3))
+    got = net.predict([x, positions], verbose=0)
+    wrong = (positions < 0) | (positions >= layer.max_length)
+    np.testing.assert_array_equal(np.isnan(got).all(axis=-1), wrong)
+    np.testing.assert_array_equal(np.isnan(got).any(axis=-1), wrong)
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="lengths are known elsewhere"
+)
+def test_a_length_beyond_the_table_is_nan_where_it_is_not_known():
+    layer, _ = made()
+    net = keras.Sequential([keras.Input((None, DIM)), layer])
+    import tensorflow as tf
+
+    run = tf.function(net, input_signature=[tf.TensorSpec((2, None, DIM))])
+    got = np.isnan(run(normal(2, N + 2, DIM)).numpy())
+    assert not got[:, :N].any() and got[:, N:].all()
+
+
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow", reason="the export path"
+)
+def test_positions_without_a_vector_are_nan_in_a_saved_model(tmp_path):
+    layer, _ = made()
+    inputs = keras.Input((3, DIM)), keras.Input((3,), dtype="int32")
+    net = keras.Model(inputs, layer(inputs[0], positions=inputs[1]))
+    net.export(tmp_path, verbose=False)
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(tmp_path))
+    positions = np.array([[0, 4, 5]], "int32")
+    got = served.serve((normal(1, 3, DIM), positions)).numpy()[0]
+    np.testing.assert_array_equal(np.isnan(got).all(axis=-1), [0, 0, 1])
+
+
 def test_repeated_positions_are_trained_as_any_other():
     layer = PositionEmbedding(N, embeddings_initializer="zeros")
     inputs = keras.Input((None, 2)), keras.Input((None,), dtype="int32")
@@ -124,3 +184,25 @@ def test_vectors_of_another_size_are_refused():
         PositionEmbedding(N, 4)(normal(2, 3, DIM))
     with pytest.raises(ValueError, match="Received: positions of"):
         made()[0](normal(2, 3, DIM), positions=np.zeros(4, int))
+    for batch in (1, 5):
+        with pytest.raises(ValueError, match="Received: positions of shape"):
+            made()[0](normal(2, 3, DIM), positions=np.zeros((batch, 3), int))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int32"])
+@pytest.mark.parametrize("mode", ["add", "mul", "concat", "zero"])
+def test_integer_inputs_do_not_round_the_vectors(kind, mode):
+    layer, _ = made(merge_mode=mode)
+    x = np.arange(2 * 3 * DIM).reshape(2, 3, DIM)
+    got, want = layer(x.astype(kind)), layer(x.astype("float32"))
+    np.testing.assert_array_equal(to_numpy(got), to_numpy(want))
+
+
+@pytest.mark.parametrize("mode", ["add", "mul", "concat", "zero"])
+def test_h5_gives_the_layer_back(mode, tmp_path):
+    net = keras.Sequential([keras.Input((3, DIM)), made(merge_mode=mode)[0]])
+    net.save(tmp_path / "net.h5")
+    again = keras.saving.load_model(tmp_path / "net.h5")
+    assert again.layers[0].get_config() == net.layers[0].get_config()
+    x = normal(2, 3, DIM)
+    np.testing.assert_array_equal(to_numpy(again(x)), to_numpy(net(x)))

@@ -8,7 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from su_models.layers import MultiHeadAttention, RelativePositionBias
+from su_models.layers import (
+    MultiHeadAttention,
+    RelativePositionBias,
+    ResidualMultiHeadAttention,
+)
 from tests.contract import JIT, normal, to_numpy
 
 # the article's table: distances 0 to 30, 32 buckets for two directions
@@ -56,11 +60,11 @@ def test_matches_its_formula(size, top, bidirectional):
 
 
 def test_each_head_has_its_bias():  # Eq. (10)
-    layer, attention = RelativePositionBias(3), MultiHeadAttention(3, 4)
+    layer, attention = RelativePositionBias(3), ResidualMultiHeadAttention(3, 4)
     x = normal(2, 7, 8)
     bias = layer(x)
-    _, plain = attention(x, return_attention_logits=True)
-    _, biased = attention(x, attention_bias=bias, return_attention_logits=True)
+    _, plain = attention(x)
+    _, biased = attention(x, attention_bias=bias)
     np.testing.assert_allclose(
         to_numpy(biased) - to_numpy(plain),
         np.broadcast_to(to_numpy(bias), plain.shape),
@@ -77,9 +81,29 @@ def test_cached_decoding_equals_the_causal_pass():
     cache = attention.empty_cache(2, 7)
     for i in range(7):
         token = x[:, i : i + 1]
-        bias = layer(token, cache[0], positions=np.array([[i], [i]]))
-        y, cache = attention(
-            token, attention_bias=bias, cache=cache, cache_index=i
+        bias = layer(
+            token, positions=np.array([[i], [i]]), key_positions=np.arange(7)
+        )
+        y, cache = attention.step(token, cache, i, attention_bias=bias)
+        np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
+
+
+def test_generated_slots_after_padding_keep_their_distances():
+    """A prompt of 2 tokens in 4 slots: token 2 is written into slot 4."""
+    layer, attention = RelativePositionBias(3), MultiHeadAttention(3, 4)
+    x = normal(2, 4, 8)
+    want = to_numpy(attention(x, attention_bias=layer(x), use_causal_mask=True))
+    padded = np.concatenate([x[:, :2], 9 * x[:, :2]], axis=1)
+    _, cache = attention.step(padded, attention.empty_cache(2, 6), 0)
+    at = np.array([0, 1, 9, 9, 2, 3])  # the positions of the slots
+    for i in (2, 3):
+        bias = layer(x[:, i : i + 1], positions=np.array([i]), key_positions=at)
+        y, cache = attention.step(
+            x[:, i : i + 1],
+            cache,
+            i + 2,
+            attention_mask=np.tile(at < 9, (2, 1)),
+            attention_bias=bias,
         )
         np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
 
@@ -105,6 +129,7 @@ def test_bucket_used_often_is_trained_as_any_other():
         ({"num_buckets": 1, "bidirectional": False}, "num_buckets=1"),
         ({"max_distance": 8}, "Received: max_distance=8"),
         ({"max_distance": 1.5}, "Received: max_distance=1.5"),
+        ({"bidirectional": "False"}, "Received: bidirectional='False'"),
     ],
 )
 def test_bad_arguments_are_refused(init, match):

@@ -5,7 +5,10 @@
 import numpy as np
 import pytest
 
-from su_models.layers import MultiHeadAttention, RelativePositionEmbedding
+from su_models.layers import (
+    RelativeMultiHeadAttention,
+    RelativePositionEmbedding,
+)
 from tests.contract import normal, to_numpy
 
 
@@ -31,7 +34,7 @@ def test_sinusoids_are_those_of_nezha():
 
 def test_attention_with_it_sees_relative_positions_only():
     embed, x = RelativePositionEmbedding(9, 4), normal(2, 7, 8)
-    attention = MultiHeadAttention(3, 4)
+    attention = RelativeMultiHeadAttention(3, 4)
     for name in ("left", "right"):  # padding, which is masked, moves all
         pads = np.zeros((2, 3, 8), "float32")
         sides = [pads, x] if name == "left" else [x, pads]
@@ -50,17 +53,15 @@ def test_attention_with_it_sees_relative_positions_only():
 
 def test_cached_decoding_equals_the_causal_pass():
     embed, x = RelativePositionEmbedding(9, 4), normal(2, 7, 8)
-    attention = MultiHeadAttention(3, 4)
+    attention = RelativeMultiHeadAttention(3, 4)
     want = to_numpy(
         attention(x, relative_embeddings=embed(x), use_causal_mask=True)
     )
     cache = attention.empty_cache(2, 7)
     for i in range(7):
         token = x[:, i : i + 1]
-        r = embed(token, cache[0], positions=np.array([i]))
-        y, cache = attention(
-            token, relative_embeddings=r, cache=cache, cache_index=i
-        )
+        r = embed(token, positions=np.array([i]), key_positions=np.arange(7))
+        y, cache = attention.step(token, cache, i, relative_embeddings=r)
         np.testing.assert_allclose(to_numpy(y)[:, 0], want[:, i], atol=1e-5)
 
 
@@ -71,6 +72,7 @@ def test_cached_decoding_equals_the_causal_pass():
         ({"input_dim": -1}, "Received: input_dim=-1"),
         ({"output_dim": 0}, "Received: output_dim=0"),
         ({"output_dim": 5, "sinusoidal": True}, "even.*output_dim=5"),
+        ({"sinusoidal": "False"}, "Received: sinusoidal='False'"),
     ],
 )
 def test_bad_arguments_are_refused(init, match):

@@ -2,6 +2,7 @@
 《Transformer升级之路：1、Sinusoidal位置编码追根溯源》
 """
 
+import keras
 import numpy as np
 import pytest
 
@@ -63,7 +64,31 @@ def test_bad_arguments_are_refused(init, match):
         SinusoidalPositionEmbedding(**init)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int32"])
+@pytest.mark.parametrize("mode", ["add", "mul", "concat", "zero"])
+def test_integer_inputs_do_not_round_the_vectors(kind, mode):
+    layer = SinusoidalPositionEmbedding(merge_mode=mode)
+    x = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    got, want = layer(x.astype(kind)), layer(x.astype("float32"))
+    np.testing.assert_array_equal(to_numpy(got), to_numpy(want))
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "jax", reason="unless told to it has float32"
+)
+def test_angles_are_float64_under_that_policy():
+    layer = SinusoidalPositionEmbedding(6, "zero", dtype="float64")
+    p = np.array([3, 12345])
+    got = keras.ops.convert_to_numpy(layer(np.zeros((1, 2, 1)), positions=p))
+    np.testing.assert_allclose(got[0], vectors(p, 6), atol=1e-11)
+
+
 def test_bad_inputs_are_refused():
+    for batch in (1, 5):
+        with pytest.raises(ValueError, match="Received: positions of shape"):
+            SinusoidalPositionEmbedding()(
+                normal(2, 7, 6), positions=np.zeros((batch, 7), int)
+            )
     with pytest.raises(ValueError, match=r"even. Received: .*\(2, 7, 5\)"):
         SinusoidalPositionEmbedding()(normal(2, 7, 5))
     with pytest.raises(ValueError, match="even. Received: output_dim=3"):

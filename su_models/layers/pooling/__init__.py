@@ -1,0 +1,1 @@
+"""A sequence into one vector."""

@@ -1,0 +1,1 @@
+"""Labels of tokens and of spans, scored together."""

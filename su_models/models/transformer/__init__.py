@@ -1,0 +1,1 @@
+"""Transformers: one file a family, each a delta over another."""

@@ -1,0 +1,152 @@
+"""One function that builds every transformer."""
+
+import inspect
+
+from su_models.models.transformer.albert import ALBERT, ALBERTUnshared
+from su_models.models.transformer.base import Transformer
+from su_models.models.transformer.bert import BERT
+from su_models.models.transformer.configuration import read_configuration
+from su_models.models.transformer.electra import ELECTRA
+from su_models.models.transformer.gau_alpha import GAUAlpha
+from su_models.models.transformer.gpt import GPT
+from su_models.models.transformer.gpt2 import GPT2
+from su_models.models.transformer.gpt2_ml import GPT2ML
+from su_models.models.transformer.llama import LLaMA
+from su_models.models.transformer.masks import (
+    extend_with_language_model,
+    extend_with_unified_language_model,
+)
+from su_models.models.transformer.nezha import NEZHA
+from su_models.models.transformer.roformer import RoFormer
+from su_models.models.transformer.roformer_v2 import RoFormerV2
+from su_models.models.transformer.t5 import (
+    T5,
+    VERSIONS,
+    T5Base,
+    T5Decoder,
+    T5Encoder,
+)
+from su_models.utils.checks import check_choice, check_flag
+from su_models.utils.nearest import nearest
+
+MODELS = {
+    "bert": BERT,
+    "roberta": BERT,
+    "albert": ALBERT,
+    "albert_unshared": ALBERTUnshared,
+    "nezha": NEZHA,
+    "roformer": RoFormer,
+    "roformer_v2": RoFormerV2,
+    "gau_alpha": GAUAlpha,
+    "electra": ELECTRA,
+    "gpt": GPT,
+    "gpt2": GPT2,
+    "gpt2_ml": GPT2ML,
+    "llama": LLaMA,
+    **{
+        f"{version}{side}": cls
+        for version in ("t5", "t5.1.0", "t5.1.1", "mt5.1.1")
+        for side, cls in (
+            ("", T5),
+            ("_encoder", T5Encoder),
+            ("_decoder", T5Decoder),
+        )
+    },
+}
+_APPLICATIONS = {
+    "encoder": lambda cls: cls,
+    "lm": extend_with_language_model,
+    "unilm": extend_with_unified_language_model,
+}
+
+
+def build_transformer_model(
+    config_path=None,
+    checkpoint_path=None,
+    model="bert",
+    application="encoder",
+    return_keras_model=True,
+    **kwargs,
+):
+    """Builds a transformer, as the function of this name in bert4keras does.
+
+    Article: https://kexue.fm/archives/6915
+        《“让Keras更酷一些！”：层与模型的重用技巧》
+
+    The models have the layer names, heads and numbers of bert4keras 0.11.5.
+
+    Args:
+        config_path: optional path of the configuration, a JSON file with the
+            arguments of the family or the words that Google and Hugging Face
+            use for them.
+        checkpoint_path: optional path of weights to load; see
+            `su_models.checkpoints.load_checkpoint`.
+        model: name of a family, in any case: "bert", "roberta", "albert",
+            "albert_unshared", "nezha", "roformer", "roformer_v2",
+            "gau_alpha", "electra", "gpt", "gpt2", "gpt2_ml", "llama", "t5",
+            "t5.1.0", "t5.1.1" or "mt5.1.1"; the last four also with
+            "_encoder" or "_decoder". Or a subclass of
+            `su_models.models.transformer.base.Transformer`.
+        application: "encoder"; "lm", each token sees those before it; or
+            "unilm", segment 0 is seen whole and segment 1 from left to right.
+        return_keras_model: bool. Whether to return the `keras.Model`; if
+            not, the object that built it, with `model`, `layers` and, for T5,
+            `encoder` and `decoder`.
+        **kwargs: arguments of the family, which take precedence over the
+            file: see `Transformer`, `BERT` and their subclasses. And those of
+            `Transformer.build`.
+
+    Returns:
+        A functional `keras.Model` of int32 ids `(batch, length)`: tokens,
+        then segments and positions where the family takes them.
+
+    Raises:
+        ValueError: if a name is unknown, the configuration cannot be read or
+            contradicts itself, or the family has no such application.
+
+    Example:
+
+    >>> model = su_models.models.build_transformer_model(
+    ...     model="roformer_v2",
+    ...     vocab_size=100,
+    ...     hidden_size=32,
+    ...     num_hidden_layers=2,
+    ...     num_attention_heads=4,
+    ...     intermediate_size=64,
+    ...     hidden_act="relu",
+    ... )
+    >>> ids = keras.ops.ones((2, 7), "int32")
+    >>> tuple(model([ids, ids]).shape)
+    (2, 7, 32)
+    """
+    cls, version = _family(model)
+    check_flag("return_keras_model", return_keras_model)
+    application = str(application).lower()
+    check_choice("application", application, tuple(_APPLICATIONS))
+    if application != "encoder" and issubclass(cls, (ELECTRA, T5Base)):
+        raise ValueError(
+            f"{cls.__name__} is no language model by a mask. "
+            f"Received: model={model!r}, application={application!r}"
+        )
+    if version is not None:
+        kwargs = {"version": version, **kwargs}
+    cls = _APPLICATIONS[application](cls)
+    arguments, building = read_configuration(config_path, kwargs, cls)
+    transformer = cls(**arguments)
+    transformer.build(**building)
+    return transformer.model if return_keras_model else transformer
+
+
+def _family(model):
+    """Returns the class, and the version that its name tells."""
+    if inspect.isclass(model) and issubclass(model, Transformer):
+        return model, None
+    name = model.lower() if isinstance(model, str) else model
+    if not isinstance(name, str) or name not in MODELS:
+        guess = nearest(str(name), list(MODELS))
+        raise ValueError(
+            f"`model` must be the name of a family, or a subclass of "
+            f"`Transformer`; did you mean {guess!r}? Received: model={model!r}"
+        )
+    version = name.partition("_")[0]
+    return MODELS[name], version if version in VERSIONS else None

@@ -1,0 +1,129 @@
+"""Configurations of checkpoints: their keys, and what is wrong with them."""
+
+import inspect
+import json
+import pathlib
+
+from su_models.utils.nearest import edit_distance, nearest
+
+# our (bert4keras') word for each word that others use
+ALIASES = {
+    "max_position_embeddings": "max_position",
+    "hidden_dropout_prob": "dropout_rate",
+    "attention_probs_dropout_prob": "attention_dropout_rate",
+    "type_vocab_size": "segment_vocab_size",
+    "layer_norm_eps": "layer_norm_epsilon",
+    "rms_norm_eps": "layer_norm_epsilon",
+    "rope_theta": "rotary_base",
+}
+
+
+def read_configuration(path, arguments, cls):
+    """Returns the arguments of a family, of its configuration and a call.
+
+    Args:
+        path: optional path of a JSON file. Keys that the family does not know
+            are ignored, unless they look like one that it knows.
+        arguments: dict; takes precedence over the file.
+        cls: subclass of `Transformer`.
+
+    Returns:
+        A pair of dicts: arguments of the constructor and of `build`.
+
+    Raises:
+        ValueError: if the file is no JSON object, a name is unknown, a
+            required one is missing, or two names of one thing disagree.
+    """
+    known, required = _parameters(cls)
+    building = _signature(cls.build)
+    given = _load(path) if path is not None else {}
+    for key in given:
+        _check_spelling(key, given, known, path)
+    file = _renamed(given, "the configuration")
+    call = _renamed(arguments, "the arguments")
+    for name in call:
+        if name not in known | building:
+            guess = nearest(name, sorted(known | building))
+            raise ValueError(
+                f"{cls.__name__} takes no argument `{name}`; did you mean "
+                f"`{guess}`? Received: {name}={call[name]!r}"
+            )
+    every = {**{k: v for k, v in file.items() if k in known}, **call}
+    missing = sorted(required - {*every})
+    if missing:
+        raise ValueError(
+            f"{cls.__name__} needs {', '.join(missing)}, in `config_path` or "
+            f"as arguments. Received: config_path={path}, "
+            f"arguments {sorted(arguments)}"
+        )
+    return (
+        {k: v for k, v in every.items() if k in known},
+        {k: v for k, v in every.items() if k in building},
+    )
+
+
+def _parameters(cls):
+    """Returns the names that the constructor takes, and those it needs."""
+    known, required = set(), set()
+    for base in cls.__mro__:
+        if "__init__" not in vars(base) or base is object:
+            continue
+        for name, parameter in inspect.signature(
+            base.__init__
+        ).parameters.items():
+            if name == "self" or parameter.kind is parameter.VAR_KEYWORD:
+                continue
+            if parameter.default is parameter.empty and name not in known:
+                required.add(name)
+            known.add(name)
+    return known - {*cls.rejected}, required
+
+
+def _signature(function):
+    return {*inspect.signature(function).parameters} - {"self", "kwargs"}
+
+
+def _load(path):
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            "`config_path` must be a JSON file that can be read. "
+            f"Received: config_path={path} ({error})"
+        ) from error
+    if not isinstance(config, dict):
+        raise ValueError(
+            "The configuration must be a JSON object. "
+            f"Received: config_path={path}, which holds {config!r:.80}"
+        )
+    return config
+
+
+def _renamed(config, where):
+    """Returns the dict under our names."""
+    made = {}
+    for key, value in config.items():
+        name = ALIASES.get(key, key)
+        if name in made and made[name] != value:
+            both = {k: config[k] for k in config if ALIASES.get(k, k) == name}
+            raise ValueError(
+                f"Two names of one thing disagree in {where}. Received: {both}"
+            )
+        made[name] = value
+    return made
+
+
+def _check_spelling(key, config, known, path):
+    """Rejects a key that is one or two letters off one that is missing."""
+    words = {*known, *(k for k, v in ALIASES.items() if v in known)}
+    if key in words or len(key) < 6:
+        return
+    guess = nearest(key, sorted(words))
+    if guess not in config and edit_distance(key, guess) <= 2:
+        raise ValueError(
+            f"The configuration has an unknown key; did you mean `{guess}`? "
+            f"Received: {key}={config[key]!r}, config_path={path}"
+        )

@@ -1,0 +1,59 @@
+"""Fewer tokens than the checkpoint has, and tokens made of several."""
+
+import numpy as np
+
+from su_models.utils.checks import is_integer
+
+
+def reduced_size(vocab_size, keep_tokens, compound_tokens):
+    """Returns the rows that are left of a vocabulary.
+
+    Args:
+        vocab_size: int > 0. Rows of the whole vocabulary.
+        keep_tokens: optional list of ids to keep.
+        compound_tokens: optional list of lists of ids, of which one row more
+            is made each; or of pairs `(ids, weights)`.
+
+    Raises:
+        ValueError: if an id is no integer from 0 to `vocab_size` - 1, or, of
+            `compound_tokens`, beyond the ids that are kept.
+    """
+    size = vocab_size
+    if keep_tokens is not None:
+        _check_ids("keep_tokens", keep_tokens, size)
+        size = len(keep_tokens)
+    for item in compound_tokens or []:
+        _check_ids("compound_tokens", _ids_and_weights(item)[0], size)
+    return size + len(compound_tokens or [])
+
+
+def reduced_rows(rows, keep_tokens, compound_tokens):
+    """Returns the rows of a table that belong to a reduced vocabulary.
+
+    Args:
+        rows: array `(vocab_size, ...)`.
+        keep_tokens, compound_tokens: as those of `reduced_size`.
+    """
+    if keep_tokens is not None:
+        rows = rows[np.asarray(keep_tokens)]
+    made = [
+        np.average(rows[np.asarray(ids)], axis=0, weights=weights)
+        for ids, weights in map(_ids_and_weights, compound_tokens or [])
+    ]
+    return np.concatenate([rows, made]).astype(rows.dtype) if made else rows
+
+
+def _ids_and_weights(item):
+    """Returns `(ids, weights)`; weights are None for a mean."""
+    if isinstance(item, tuple):
+        return item
+    return item, None
+
+
+def _check_ids(name, ids, size):
+    wrong = [i for i in ids if not is_integer(i) or not 0 <= i < size]
+    if wrong or not len(ids):
+        raise ValueError(
+            f"`{name}` must be ids from 0 to {size - 1}. "
+            f"Received: {name} with {wrong[:5] if wrong else ids!r}"
+        )

@@ -1,0 +1,109 @@
+"""What one step of a sampler may use."""
+
+import keras
+from keras import ops
+
+from su_models.backend.random import normal
+from su_models.utils.split_model import split_model
+
+
+class Step:
+    """One step of a sampling loop: its numbers, its network, its noise.
+
+    Samplers get it in `SamplingLoop.step`.
+
+    Attributes:
+        index: int32 scalar, the number of the step, from 0.
+        time: scalar, the entry of the sampler's `times`.
+        row: float32 `(k,)`, the row of the sampler's `table`.
+    """
+
+    def __init__(self, index, network, rows, table, words):
+        self.index = index
+        self.time = ops.take(rows[0], index, axis=0)
+        self.row = ops.take(table, index, axis=0)
+        self._network, self._rows, self._words = network, rows, words
+
+    def predict(self, x, index=None):
+        """Returns what the network says of `x`, float32, of its shape.
+
+        Args:
+            x: `(batch, ...)`.
+            index: optional int scalar; the number of the step at whose time
+                the network is asked. Defaults to this step. What the network
+                computes from the time alone is known for all steps.
+
+        Raises:
+            ValueError: if the network returns another shape.
+        """
+        index = self.index if index is None else index
+        inputs = [
+            _repeat(ops.take(row, index, axis=0), x) for row in self._rows
+        ]
+        return _check_prediction(self._network.at_step(x, *inputs), x)
+
+    def predict_at(self, x, time):
+        """Returns what the network says of `x` at a time between the steps.
+
+        Args:
+            x: `(batch, ...)`.
+            time: scalar, of the dtype of `times`.
+
+        Raises:
+            ValueError: if the network returns another shape.
+        """
+        return _check_prediction(self._network.at_time(x, _repeat(time, x)), x)
+
+    def noise(self, x, draw=0):
+        """Returns standard normal numbers, float32, of the shape of `x`.
+
+        Args:
+            x: `(batch, ...)`.
+            draw: int, which of the `draws_per_step` of the sampler. The
+                same number gives the same noise again.
+        """
+        return normal(ops.shape(x), self._words(self.index, draw))
+
+
+class Network:
+    """A network of a sampler, without what depends on the time alone.
+
+    That part is the same for each image of a batch, and is computed for all
+    steps at once. In a network of dense layers it is a third of the work.
+
+    Args:
+        fn: a callable `(x, t)`, or a `keras.Model` with the inputs `[x, t]`
+            or the input `x` alone.
+    """
+
+    def __init__(self, fn):
+        self._first, self.at_step, self.at_time = None, fn, fn
+        if not isinstance(fn, keras.Model):
+            return
+        inputs = getattr(fn, "inputs", None) or []
+        if len(inputs) == 1:
+            self.at_step = self.at_time = lambda x, t: fn(x, training=False)
+            return
+        self._first, rest = split_model(fn, inputs[1:])
+        self.at_step = lambda *inputs: rest([*inputs], training=False)
+        self.at_time = lambda x, t: fn([x, t], training=False)
+
+    def rows(self, times):
+        """Returns tensors `(n, ...)`, computed from the `n` times."""
+        if self._first is None:
+            return []
+        return keras.tree.flatten(self._first([times], training=False))
+
+
+def _repeat(row, x):
+    """One row for each image: (...) becomes (b, ...)."""
+    return ops.broadcast_to(row, (ops.shape(x)[0], *row.shape))
+
+
+def _check_prediction(prediction, x):
+    if tuple(prediction.shape) != tuple(x.shape):
+        raise ValueError(
+            "What is predicted must have the shape of the input, "
+            f"{tuple(x.shape)}. Received: shape={tuple(prediction.shape)}"
+        )
+    return ops.cast(prediction, "float32")

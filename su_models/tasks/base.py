@@ -1,0 +1,212 @@
+"""What a task is: settings, and how they become a trained model."""
+
+import dataclasses
+import json
+from typing import ClassVar
+
+import keras
+
+from su_models.runs.minibatches import Minibatches
+from su_models.runs.train import train_run
+from su_models.utils.checks import (
+    check_flag,
+    check_positive,
+    check_seed,
+    check_size,
+)
+from su_models.utils.nearest import nearest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """Settings of one kind of training, and what the commands need of it.
+
+    A subclass is a frozen dataclass whose fields are its settings; they are
+    checked when it is made, and `config.json` holds them. It says what to
+    train on, builds the model, and says what the model is good for. What all
+    trainings share is in `su_models.runs`: the folder and its lock, backups,
+    resuming, the progress bar, the history, the files.
+
+    A subclass writes `task_name`, `examples`, `build` and `trainer`, and of
+    the rest what it can do. The model of a run is one `keras.Model`; parts of
+    it (an encoder, a generator) are its layers.
+
+    Args:
+        steps: int. Steps of training.
+        batch_size: int. Examples in a step.
+        steps_per_epoch: int. Steps between two backups; divides `steps`.
+        learning_rate: float. Highest learning rate.
+        jit_compile: bool. Compiles the step of training by XLA, where the
+            backend has it.
+        seed: int. Of weights, order, and all else that is random.
+    """
+
+    task_name: ClassVar[str]
+    loss_label: ClassVar[str] = "loss"
+    sample_endings: ClassVar[tuple[str, ...]] = ()  # the usual one first
+
+    steps: int = 1000
+    batch_size: int = 128
+    steps_per_epoch: int = 100
+    learning_rate: float = 1e-3
+    jit_compile: bool = True
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "batch_size", "steps_per_epoch"):
+            self.keep(name, check_size(name, getattr(self, name)))
+        self.keep(
+            "learning_rate", check_positive("learning_rate", self.learning_rate)
+        )
+        self.keep("jit_compile", check_flag("jit_compile", self.jit_compile))
+        self.keep("seed", check_seed(self.seed))
+        if self.seed is None:
+            raise ValueError("`seed` must be an integer. Received: seed=None")
+        if self.steps % self.steps_per_epoch:
+            raise ValueError(
+                "`steps_per_epoch` must divide `steps`. Received: "
+                f"steps={self.steps}, steps_per_epoch={self.steps_per_epoch}"
+            )
+
+    def keep(self, name, value):
+        """Sets a field to its checked value, in `__post_init__`."""
+        object.__setattr__(self, name, value)
+
+    # ---- settings
+
+    def settings(self):
+        """Returns the task's name and its settings, as JSON gives them back."""
+        fields = {"task": self.task_name, **dataclasses.asdict(self)}
+        return json.loads(json.dumps(fields))
+
+    def with_settings(self, changes):
+        """Returns this task with other settings.
+
+        Args:
+            changes: dict from names of settings to values. A string that is a
+                number, a list, true, false or null in JSON is taken as such.
+
+        Raises:
+            ValueError: if a name is unknown (the nearest is suggested) or a
+                value is not accepted.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise ValueError(
+                    f"The task {self.task_name} has no such setting. Did you "
+                    f"mean {nearest(name, known)}? Received: {name}"
+                )
+        values = {name: _parsed(value) for name, value in changes.items()}
+        return dataclasses.replace(self, **values)
+
+    def with_steps(self, steps):
+        """Returns this task with so many steps, in epochs that fit."""
+        steps = check_size("steps", steps)
+        longest = min(steps, self.steps_per_epoch)
+        fitting = (n for n in range(longest, 0, -1) if steps % n == 0)
+        return dataclasses.replace(
+            self, steps=steps, steps_per_epoch=next(fitting)
+        )
+
+    # ---- training
+
+    def train(self, folder, examples=None, progress=True):
+        """Trains, going on where an interrupted call with this folder was.
+
+        Args:
+            folder: folder of the run; made if it is not there.
+            examples: optional, what to train on instead of `examples()`.
+            progress: bool. Shows a progress bar.
+
+        Returns:
+            The model. A run that is done is loaded, not trained again.
+
+        Raises:
+            ValueError: if the folder holds another run, or the examples do
+                not fit the model.
+            BlockingIOError: if another process is writing in the folder.
+            OSError: if the folder cannot be written. All these before
+                training.
+            FloatingPointError: if a reported number is no longer finite.
+        """
+        return train_run(self, folder, examples, progress)
+
+    def examples(self):
+        """Returns what is trained on: an array, or a structure of arrays."""
+        raise NotImplementedError
+
+    def build(self):
+        """Returns the model that the run leaves, a `keras.Model`."""
+        raise NotImplementedError
+
+    def trainer(self, model):
+        """Returns a compiled model over the layers of `model`, for `fit`."""
+        raise NotImplementedError
+
+    def check_examples(self, examples, model):
+        """Raises a ValueError for examples that cannot be trained on."""
+
+    def batches(self, examples):
+        """Returns a dataset with a callback `follow`, as `Minibatches` is."""
+        return Minibatches(
+            examples, self.batch_size, self.steps_per_epoch, self.seed
+        )
+
+    def callbacks(self, model):
+        """Returns further Keras callbacks of the training, a list."""
+        return []
+
+    # ---- what the model is good for
+
+    def pictures(self, model, seed=0):
+        """Returns uint8 pictures of what the model does, by name."""
+        return {}
+
+    def evaluate(self, model, progress=False):
+        """Returns how good the model is on held-out data, floats by name."""
+        raise NotImplementedError(
+            f"The task {self.task_name} has no evaluation."
+        )
+
+    def sample(self, model, number, seed=0, progress=False):
+        """Returns so many samples: an array, or a list of strings."""
+        raise NotImplementedError(
+            f"The task {self.task_name} draws no samples."
+        )
+
+    def endpoints(self, model):
+        """Returns functions to export beside the model, by name.
+
+        See `su_models.export.export_saved_model`.
+        """
+        return {}
+
+
+def cosine_decay(task, warmup_steps, alpha):
+    """Returns a rate that rises to the task's, then falls along a cosine.
+
+    Args:
+        task: a `Task`.
+        warmup_steps: int. Steps of the linear rise from 0.
+        alpha: float. The last rate as a share of the highest.
+    """
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        task.steps - warmup_steps,
+        alpha=alpha,
+        warmup_target=task.learning_rate,
+        warmup_steps=warmup_steps,
+    )
+
+
+def _parsed(value):
+    """Returns what a string says in JSON, or else the string."""
+    if not isinstance(value, str):
+        return value
+    for read in (json.loads, float):  # `float` also reads .5 and 1e-3
+        try:
+            return read(value)
+        except ValueError:
+            pass
+    return value

@@ -1,0 +1,79 @@
+"""What the tests of each room cost, in seconds of CPU, beside its budget.
+
+A plugin of pytest, which conftest.py loads. It counts seconds of CPU, of all
+threads and of all processes that a test waits for: these depend far less than
+seconds on the clock on what else the machine does.
+"""
+
+import collections
+import os
+
+import pytest
+
+BUDGETS = {}
+SLOWEST = 10
+ENOUGH = 100  # with fewer tests nothing is printed
+
+
+def room(nodeid):
+    """Returns the room of a test: "layers" for tests/layers/a/test_b.py."""
+    parts = nodeid.split("::")[0].split("/")
+    if len(parts) > 2:
+        return parts[1]
+    return parts[-1].removeprefix("test_").removesuffix(".py")
+
+
+def table(seconds, budgets):
+    """Yields lines: what each room and each of the slowest tests took."""
+    rooms, counts = collections.Counter(), collections.Counter()
+    for nodeid, value in seconds.items():
+        rooms[room(nodeid)] += value
+        counts[room(nodeid)] += 1
+    yield f"{'room':<16}{'tests':>6}{'seconds':>9}{'budget':>8}"
+    rows = [
+        (name, counts[name], rooms[name]) for name, _ in rooms.most_common()
+    ]
+    for name, count, value in [*rows, ("all", len(seconds), rooms.total())]:
+        budget = budgets.get(name, sum(budgets.values()) * (name == "all"))
+        line = f"{name:<16}{count:>6}{value:>9.1f}{budget or '':>8}"
+        yield line + " over its budget" * (0 < budget < value)
+    yield f"the {SLOWEST} slowest tests:"
+    for nodeid, value in collections.Counter(seconds).most_common(SLOWEST):
+        yield f"{value:>9.1f}  {nodeid}"
+
+
+def spent():
+    """Returns the seconds of CPU of this process and its ended children."""
+    return sum(os.times()[:4])
+
+
+class Times:
+    """Measures where a test runs, and adds up where all reports go."""
+
+    def __init__(self):
+        self.last = spent()
+        self.seconds = collections.Counter()
+
+    def pytest_collection_finish(self):
+        self.last = spent()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self):
+        report = yield
+        now = spent()
+        report.cpu_seconds, self.last = now - self.last, now
+        return report
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.cpu_seconds
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if len(self.seconds) >= ENOUGH:
+            terminalreporter.section("seconds of CPU")
+            for line in table(self.seconds, BUDGETS):
+                terminalreporter.write_line(line)
+
+
+def pytest_configure(config):
+    """Is called by pytest."""
+    config.pluginmanager.register(Times())
