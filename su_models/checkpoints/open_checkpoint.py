@@ -55,6 +55,10 @@ def open_checkpoint(path):
         end = file.read()
     if end == INDEX_END:
         return TF1Checkpoint(path.with_suffix(""))
+    # it begins with the length of its header, which may be any bytes
+    header = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and header <= size - 8:
+        return SafetensorsCheckpoint(path)
     _reject_others(path, head)
     if is_llama2c(head, size):
         return Llama2cCheckpoint(path)

@@ -3,11 +3,9 @@
 import dataclasses
 import typing
 
-from su_models.checkpoints.families.bert import BERT
+from su_models.checkpoints.families.registry import FAMILIES
 from su_models.checkpoints.table import Family, Source, weights_of
 from su_models.utils.checks import check_choice
-
-FAMILIES = {family.name: family for family in (BERT,)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +14,18 @@ class Place:
 
     Args:
         variable: the `keras.Variable`.
+        layer: name of its layer, without the prefix.
         path: its place in its layer.
-        source: `Source`, with the number of the block in its name.
-        vocabulary: bool. Whether its first axis is the vocabulary.
+        source: `Source`, with the number of the block in its name; None if
+            this kind of checkpoint does not have the weight.
+        vocabulary: optional int, its axis that is the vocabulary.
     """
 
     variable: typing.Any
+    layer: str
     path: str
-    source: Source
-    vocabulary: bool
+    source: Source | None
+    vocabulary: int | None
 
 
 def find_families(family):
@@ -55,12 +56,14 @@ def find_places(model, family, column, prefix=""):
     """
     places, others = [], []
     for layer, path, variable in weights_of(model, prefix):
+        if f"{layer}/{path}" in family.fixed:
+            continue
         found = family.find(layer, path)
-        source = found and found[0].sources.get(column.name)
-        if source is None:
+        if found is None:
             others.append(f"{layer}/{path}")
             continue
         row, block = found
-        source = dataclasses.replace(source, name=source.name.format(i=block))
-        places.append(Place(variable, path, source, row.vocabulary))
+        source = row.sources.get(column.name)
+        source = source and source.numbered(block)
+        places.append(Place(variable, layer, path, source, row.vocabulary))
     return places, others

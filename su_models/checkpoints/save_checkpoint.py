@@ -7,6 +7,7 @@ import numpy as np
 
 from su_models.checkpoints.plan import find_families, find_places
 from su_models.checkpoints.safetensors_file import write_safetensors
+from su_models.checkpoints.table import layers_of
 from su_models.checkpoints.tf1 import write_tf1
 from su_models.utils.checks import check_choice
 
@@ -25,14 +26,16 @@ def save_checkpoint(model, path, family=None, prefix="", format=None):
             prefix. A checkpoint that is there is replaced once the new one is
             whole.
         family: optional str, whose names to write, such as "bert". Defaults
-            to the one family that has all the weights.
+            to the one that the layers tell. It must be given where they do
+            not: "roberta", whose layers are those of "bert",
+            "albert_unshared", "mt5.1.1", and "electra" without its head.
         prefix: str in front of the names of the model's layers.
         format: optional str, "tf1" or "safetensors". Defaults to
             "safetensors" for a path that ends so, else "tf1".
 
     Raises:
-        ValueError: if a weight has no name in the family, or no family or
-            several have all of them.
+        ValueError: if a weight has no name in the family, or no family has
+            all of them.
         OSError: if the checkpoint cannot be written.
     """
     if format is None:
@@ -51,27 +54,30 @@ def save_checkpoint(model, path, family=None, prefix="", format=None):
 
 def _choose(model, families, prefix, format):
     """Returns the places of all weights, in the family that has them."""
-    found, lacking = {}, {}
+    layers = {layer.name.removeprefix(prefix) for layer in layers_of(model)}
+    best, most, lacking = None, -1, []
     for family in families:
-        columns = [c for c in family.columns if c.format == format]
-        for column in columns[:1]:
+        named = len(families) == 1
+        if family.asked and not named:
+            continue
+        for column in [c for c in family.columns if c.format == format][:1]:
             places, others = find_places(model, family, column, prefix)
-            if places and not others:
-                found[family.name] = places
-            lacking[family.name] = others
-    if len(found) != 1:
-        reason = (
-            f"one of {sorted(found)} as `family`"
-            if found
-            else f"weights that it has in {format}"
-        )
-        others = min(lacking.values(), key=len, default=[])
+            others = others + [
+                f"{p.layer}/{p.path}" for p in places if p.source is None
+            ]
+            if others or not places:
+                lacking.append(others)
+                continue
+            score = 0 if named else family.fits(layers)
+            if score > most:
+                best, most = places, score
+    if best is None:
         raise ValueError(
-            f"A checkpoint of a family needs {reason}. Received: "
-            f"family={[f.name for f in families]}, weights without a name "
-            f"there: {others[:3]}"
+            f"A checkpoint of a family needs weights that it has in {format}. "
+            f"Received: family={[f.name for f in families]}, weights without "
+            f"a name there: {min(lacking, key=len, default=[])[:3]}"
         )
-    return next(iter(found.values()))
+    return best
 
 
 def _group(places):

@@ -61,6 +61,9 @@ class Source:
         leading: bool. Whether there is an axis of size 1 in front.
         halves: bool. Whether the features of a head that rotate together are
             half a head apart, not adjacent.
+        skipped: int. Rows in front that are not used.
+        times: optional str: the name of a second tensor. The weight is the
+            product of both; such a source is not written.
     """
 
     name: str
@@ -68,6 +71,14 @@ class Source:
     part: tuple = (0, 1)
     leading: bool = False
     halves: bool = False
+    skipped: int = 0
+    times: str | None = None
+
+    def numbered(self, block):
+        """Returns the source with the number of a block in its names."""
+        times = self.times and self.times.format(i=block)
+        name = self.name.format(i=block)
+        return dataclasses.replace(self, name=name, times=times)
 
     def shape(self, variable, path):
         """Returns the shape of the tensor in the checkpoint.
@@ -78,6 +89,7 @@ class Source:
         """
         *inputs, outputs = matrix_shape(variable, path)
         shape = (*inputs, outputs * self.part[1])
+        shape = (shape[0] + self.skipped, *shape[1:])
         shape = shape[::-1] if self.transposed else shape
         return (1, *shape) if self.leading else shape
 
@@ -86,6 +98,7 @@ class Source:
         if self.leading:
             array = array[0]
         array = array.transpose() if self.transposed else array
+        array = array[self.skipped :]
         k, n = self.part
         width = array.shape[-1] // n
         array = array[..., k * width : (k + 1) * width].reshape(variable)
@@ -97,6 +110,9 @@ class Source:
         array = np.concatenate(
             [a.reshape(matrix_shape(a.shape, path)) for a in arrays], axis=-1
         )
+        if self.skipped:
+            none = np.zeros((self.skipped, *array.shape[1:]), array.dtype)
+            array = np.concatenate([none, array])
         array = array.transpose() if self.transposed else array
         return array[None] if self.leading else array
 
@@ -109,13 +125,14 @@ class Row:
         layer: str, name of its layer; `{i}` is the number of the block.
         path: str, its place in the layer, such as "query/kernel".
         sources: dict from names of columns to `Source`.
-        vocabulary: bool. Whether its first axis is the vocabulary.
+        vocabulary: optional int, the axis of the weight that is the
+            vocabulary.
     """
 
     layer: str
     path: str
     sources: dict
-    vocabulary: bool = False
+    vocabulary: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,12 +143,34 @@ class Family:
         name: str.
         columns: the kinds of checkpoints. Of each format the first is
             written.
-        rows: list of `Row`.
+        rows: tuple of `Row`.
+        marks: names of layers that tell a model of this family from those of
+            others.
+        lacks: names of layers that no model of the family has.
+        fixed: places of weights that are no part of a checkpoint, such as
+            "Embedding-Relative-Position/embeddings".
+        asked: bool. Whether it must be asked for by name, since its models
+            are like those of another family.
     """
 
     name: str
     columns: tuple
     rows: tuple
+    marks: tuple = ()
+    lacks: tuple = ()
+    fixed: tuple = ()
+    asked: bool = False
+
+    def fits(self, layers):
+        """Tells how well names of layers speak for the family: an int.
+
+        Negative, if they speak against it.
+        """
+        if any(name not in layers for name in self.marks):
+            return -1
+        if any(name in layers for name in self.lacks):
+            return -1
+        return len(self.marks) + len(self.lacks)
 
     def find(self, layer, path):
         """Returns `(row, block)` of a weight, or None.
@@ -151,44 +190,49 @@ class Family:
 
     def names(self, column, blocks):
         """Returns the names of all tensors of so many blocks, a set."""
-        return {
-            row.sources[column.name].name.format(i=i)
+        sources = [
+            row.sources[column.name].numbered(i)
             for row in self.rows
             if column.name in row.sources
             for i in range(blocks if "{i}" in row.layer else 1)
-        }
+        ]
+        names = {name for s in sources for name in (s.name, s.times)}
+        return names - {None}
 
 
-# ---- rows of a layer; `prefixes` are from columns to names of the layer
+# ---- rows of a layer; `prefixes` are from columns to names of the layer, or
+# to pairs of the name and of what `Source` takes beside
 
 
-def dense(layer, prefixes, path="", **options):
+def dense(layer, prefixes, path="", bias=True, vocabulary=None):
     """Returns the rows of a kernel and a bias.
 
     Args:
         layer: str, name of our layer.
         prefixes: dict from columns to what the layer is called there.
         path: str, place of the dense layer in ours, such as "query".
-        **options: by names of columns, dicts of what `Source` takes beside.
+        bias: bool. Whether there is a bias.
+        vocabulary: optional int, the axis of the kernel that is the
+            vocabulary.
     """
     before = f"{path}/" if path else ""
-    kernel, bias = {}, {}
+    kernels, biases = {}, {}
     for column, prefix in prefixes.items():
-        more = options.get(column.name, {})
-        kernel[column.name] = Source(
+        prefix, options = _pair(prefix)
+        kernels[column.name] = Source(
             f"{prefix}{column.kernel}",
-            transposed=column.transposed,
-            leading=column.leading,
-            **more,
+            **{
+                "transposed": column.transposed,
+                "leading": column.leading,
+                **options,
+            },
         )
-        bias[column.name] = Source(f"{prefix}{column.bias}", **more)
-    return [
-        Row(layer, f"{before}kernel", kernel),
-        Row(layer, f"{before}bias", bias),
-    ]
+        biases[column.name] = Source(f"{prefix}{column.bias}", **options)
+    rows = [Row(layer, f"{before}kernel", kernels, vocabulary)]
+    return [*rows, Row(layer, f"{before}bias", biases)] if bias else rows
 
 
-def norm(layer, prefixes):
+def norm(layer, prefixes, parts=("beta", "gamma")):
     """Returns the rows of a normalization."""
     return [
         Row(
@@ -199,16 +243,31 @@ def norm(layer, prefixes):
                 for c, p in prefixes.items()
             },
         )
-        for part in ("beta", "gamma")
+        for part in parts
     ]
 
 
-def embeddings(layer, prefixes, vocabulary=False):
+def embeddings(layer, prefixes, vocabulary=None):
     """Returns the row of a table."""
-    sources = {
-        c.name: Source(f"{p}{c.embeddings}") for c, p in prefixes.items()
-    }
-    return [Row(layer, "embeddings", sources, vocabulary)]
+    suffixed = {}
+    for column, prefix in prefixes.items():
+        prefix, options = _pair(prefix)
+        suffixed[column] = f"{prefix}{column.embeddings}", options
+    return tensor(layer, suffixed, "embeddings", vocabulary)
+
+
+def tensor(layer, names, path, vocabulary=None):
+    """Returns the row of a weight whose names are whole."""
+    sources = {}
+    for column, name in names.items():
+        name, options = _pair(name)
+        sources[column.name] = Source(name, **options)
+    return [Row(layer, path, sources, vocabulary)]
+
+
+def _pair(name):
+    """Returns a name and what `Source` takes beside."""
+    return (name, {}) if isinstance(name, str) else name
 
 
 # ---- forms of weights
@@ -245,14 +304,19 @@ def _halved(array):
 # ---- weights of a model
 
 
+def layers_of(model):
+    """Yields the layers of a model, those of models within it too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+        else:
+            yield layer
+
+
 def weights_of(model, prefix=""):
     """Returns `(layer, path, variable)` of all weights, without the prefix."""
     found = {}
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            for item in weights_of(layer, prefix):
-                found.setdefault(id(item[-1]), item)
-            continue
+    for layer in layers_of(model):
         name = layer.name.removeprefix(prefix)
         for variable in layer.weights:
             path = variable.path.rpartition(f"{layer.name}/")[2]

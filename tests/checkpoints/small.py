@@ -37,7 +37,13 @@ class Bias(keras.layers.Layer):
 
 
 def small_bert(
-    blocks=2, heads=True, vocabulary=VOCABULARY, prefix="", **kwargs
+    blocks=2,
+    heads=True,
+    vocabulary=VOCABULARY,
+    prefix="",
+    segments=SEGMENTS,
+    positions=POSITIONS,
+    **kwargs,
 ):
     """A functional model; `heads` are pooling, next sentence and tokens."""
 
@@ -45,14 +51,15 @@ def small_bert(
         return cls(*args, name=prefix + name, **more, **kwargs)
 
     tokens = keras.Input((None,), dtype="int32")
-    segments = keras.Input((None,), dtype="int32")
+    segment_ids = keras.Input((None,), dtype="int32")
     Embedding, Dense = keras.layers.Embedding, keras.layers.Dense
     table = named(
         keras.layers.ReversibleEmbedding, "Embedding-Token", vocabulary, HIDDEN
     )
     x = table(tokens)
-    x = x + named(Embedding, "Embedding-Segment", SEGMENTS, HIDDEN)(segments)
-    x = named(PositionEmbedding, "Embedding-Position", POSITIONS, HIDDEN)(x)
+    table_of_segments = named(Embedding, "Embedding-Segment", segments, HIDDEN)
+    x = x + table_of_segments(segment_ids)
+    x = named(PositionEmbedding, "Embedding-Position", positions, HIDDEN)(x)
     x = named(LayerNormalization, "Embedding-Norm")(x)
     for i in range(blocks):
         name = f"Transformer-{i}-MultiHeadSelfAttention"
@@ -63,13 +70,13 @@ def small_bert(
             x + named(FeedForward, name)(x)
         )
     if not heads:
-        return keras.Model([tokens, segments], x)
+        return keras.Model([tokens, segment_ids], x)
     pooled = named(Dense, "Pooler-Dense", HIDDEN, activation="tanh")(x[:, 0])
     following = named(Dense, "NSP-Proba", 2, activation="softmax")(pooled)
     x = named(Dense, "MLM-Dense", HIDDEN, activation="gelu")(x)
     x = named(LayerNormalization, "MLM-Norm")(x)
     x = named(Bias, "MLM-Bias")(table(x, reverse=True))
-    return keras.Model([tokens, segments], [following, x])
+    return keras.Model([tokens, segment_ids], [following, x])
 
 
 def randomize(model, seed=0):

@@ -137,6 +137,18 @@ def test_files_of_keras_are_refused(tmp_path):
             open_checkpoint(tmp_path / name)
 
 
+def test_a_header_may_be_as_long_as_a_pickle_begins(tmp_path):
+    """Its length stands in front, and 0x80 begins a pickle, "PK" a zip."""
+    for length in (0x280, int.from_bytes(b"PK", "little")):
+        path = tmp_path / f"{length}"
+        text = b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+        text += b" " * (length - len(text))
+        head = length.to_bytes(8, "little")
+        path.write_bytes(head + text + np.float32(1.5).tobytes())
+        with open_checkpoint(path) as checkpoint:
+            assert checkpoint["x"].tolist() == [1.5]
+
+
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         open_checkpoint(tmp_path / "nowhere.ckpt")

@@ -33,8 +33,10 @@ def test_weights_have_their_places():
     by_name = {p.source.name: p for p in find_places(model, BERT, column)[0]}
     place = by_name["bert.encoder.layer.1.attention.self.key.weight"]
     assert place.path == "key/kernel" and place.source.transposed
-    assert by_name["bert.embeddings.word_embeddings.weight"].vocabulary
-    assert by_name["cls.predictions.bias"].vocabulary and not place.vocabulary
+    assert by_name["bert.embeddings.word_embeddings.weight"].vocabulary == 0
+    assert by_name["cls.predictions.bias"].vocabulary == 0
+    assert place.vocabulary is None
+    assert place.layer == "Transformer-1-MultiHeadSelfAttention"
 
 
 def test_weights_without_a_place_are_named():

@@ -12,6 +12,7 @@ from su_models.checkpoints.table import (
     embeddings,
     matrix_shape,
     norm,
+    tensor,
     weights_of,
 )
 from tests.checkpoints.small import small_bert
@@ -87,6 +88,29 @@ def test_forms_one_by_one():
     np.testing.assert_array_equal(read, [[10, 12, 11, 13]])
 
 
+def test_rows_in_front_are_skipped():
+    stored = np.arange(12).reshape(6, 2)
+    source = Source("x", skipped=2)
+    assert source.shape((4, 2), "embeddings") == (6, 2)
+    read = source.read(stored, (4, 2), "embeddings")
+    np.testing.assert_array_equal(read, stored[2:])
+    written = source.write([read], "embeddings")
+    np.testing.assert_array_equal(written[2:], read)
+    assert written.shape == (6, 2) and not written[:2].any()
+
+
+def test_names_are_numbered():
+    source = Source("a{i}", times="b{i:02d}", transposed=True).numbered(7)
+    assert source == Source("a7", times="b07", transposed=True)
+
+
+def test_how_well_a_family_fits():
+    family = Family("f", (), (), marks=("a", "b"), lacks=("c",))
+    assert family.fits({"a", "b", "d"}) == 3
+    assert family.fits({"a", "b", "c"}) == family.fits({"a"}) == -1
+    assert Family("f", (), ()).fits({"a"}) == 0
+
+
 def test_heads_are_filled_one_after_the_other():
     kernel = np.arange(12).reshape(2, 6)
     read = Source("x").read(kernel, (2, 3, 2), "query/kernel")
@@ -118,8 +142,8 @@ def test_halves_rotate_alike():
 
 
 def test_rows_of_a_dense_layer():
-    both = {LEFT: "a/b", RIGHT: "a.b"}
-    kernel, bias = dense("L-{i}", both, "query", right={"halves": True})
+    both = {LEFT: "a/b", RIGHT: ("a.b", {"halves": True})}
+    kernel, bias = dense("L-{i}", both, "query")
     assert (kernel.path, bias.path) == ("query/kernel", "query/bias")
     assert kernel.sources["left"] == Source("a/b/kernel")
     assert bias.sources["left"] == Source("a/b/bias")
@@ -128,6 +152,8 @@ def test_rows_of_a_dense_layer():
     )
     assert bias.sources["right"] == Source("a.b.bias", halves=True)
     assert [row.path for row in dense("L", both)] == ["kernel", "bias"]
+    assert [row.path for row in dense("L", both, bias=False)] == ["kernel"]
+    assert dense("L", both, vocabulary=1)[0].vocabulary == 1
 
 
 def test_rows_of_other_layers():
@@ -136,10 +162,16 @@ def test_rows_of_other_layers():
     assert (beta.path, gamma.path) == ("beta", "gamma")
     assert beta.sources == {"left": Source("n/beta"), "right": Source("n.bias")}
     assert gamma.sources["right"] == Source("n.weight")
-    (table,) = embeddings("E", both, vocabulary=True)
-    assert table.vocabulary and table.path == "embeddings"
+    assert [row.path for row in norm("N", both, ("gamma",))] == ["gamma"]
+    (table,) = embeddings("E", both, vocabulary=0)
+    assert table.vocabulary == 0 and table.path == "embeddings"
     assert table.sources == {"left": Source("n"), "right": Source("n.weight")}
-    assert not embeddings("E", both)[0].vocabulary
+    assert embeddings("E", both)[0].vocabulary is None
+    (row,) = tensor("L", {LEFT: "a/b", RIGHT: ("c", {"skipped": 2})}, "k")
+    assert row.sources == {
+        "left": Source("a/b"),
+        "right": Source("c", skipped=2),
+    }
 
 
 FAMILY = Family(

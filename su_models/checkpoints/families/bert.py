@@ -1,117 +1,70 @@
-"""BERT, and RoBERTa in BERT's form: Google's names and Hugging Face's."""
+"""BERT, and what is called as its layers are: Google's, Hugging Face's."""
 
-import dataclasses
+from su_models.checkpoints.families.columns import GOOGLE, hugging_face
+from su_models.checkpoints.families.layers import rows_of
+from su_models.checkpoints.table import Family
 
-from su_models.checkpoints.families.columns import GOOGLE, HUGGING_FACE
-from su_models.checkpoints.table import (
-    Family,
-    Row,
-    Source,
-    dense,
-    embeddings,
-    norm,
-)
-
-# `BertModel` has no `bert.` in front, models with a head have
-_TORCH = dataclasses.replace(
-    HUGGING_FACE,
-    aliases=(
-        *HUGGING_FACE.aliases,
-        (r"^(?=(embeddings|encoder|pooler)\.)", "bert."),
+_BLOCK = "bert/encoder/layer_{i}"
+NAMES = {
+    "tokens": "bert/embeddings/word_embeddings",
+    "segments": "bert/embeddings/token_type_embeddings",
+    "positions": "bert/embeddings/position_embeddings",
+    "embedding_norm": "bert/embeddings/LayerNorm",
+    "mapping": "bert/encoder/embedding_hidden_mapping_in",
+    "query": f"{_BLOCK}/attention/self/query",
+    "key": f"{_BLOCK}/attention/self/key",
+    "value": f"{_BLOCK}/attention/self/value",
+    "attention_output": f"{_BLOCK}/attention/output/dense",
+    "attention_norm": f"{_BLOCK}/attention/output/LayerNorm",
+    "hidden_0": f"{_BLOCK}/intermediate/dense",
+    "hidden_1": f"{_BLOCK}/intermediate/dense_1",  # of a gated network
+    "output": f"{_BLOCK}/output/dense",
+    "feed_forward_norm": f"{_BLOCK}/output/LayerNorm",
+    "pooler": "bert/pooler/dense",
+    "nsp_kernel": (
+        "cls/seq_relationship/output_weights",
+        {"transposed": True},
     ),
-    ignored=HUGGING_FACE.ignored + r"|cls\.predictions\.decoder\..*",
-)
+    "nsp_bias": "cls/seq_relationship/output_bias",
+    "mlm_dense": "cls/predictions/transform/dense",
+    "mlm_norm": "cls/predictions/transform/LayerNorm",
+    "mlm_bias": "cls/predictions/output_bias",
+}
 
 
-def _both(google):
-    """Returns both names of a layer, from Google's."""
-    torch = google.replace("/layer_{i}", ".layer.{i}").replace("/", ".")
-    return {GOOGLE: google, _TORCH: torch}
+def torch_names(model, google=NAMES):
+    """Returns Hugging Face's names, from Google's of a BERT.
+
+    Args:
+        model: what they begin with, such as "roformer".
+        google: the names that are turned.
+    """
+    names = {
+        key: name.replace("/layer_{i}", ".layer.{i}")
+        .replace("bert/", f"{model}/")
+        .replace("/", ".")
+        for key, name in google.items()
+        if isinstance(name, str)
+    }
+    return {
+        **names,
+        "nsp_kernel": ("cls.seq_relationship.weight", {"transposed": True}),
+        "nsp_bias": "cls.seq_relationship.bias",
+        "mlm_bias": "cls.predictions.bias",
+    }
 
 
-def _block():
-    """Returns the rows of a block."""
-    before = "bert/encoder/layer_{i}"
-    attention = "Transformer-{i}-MultiHeadSelfAttention"
-    feed_forward = "Transformer-{i}-FeedForward"
-    return [
-        row
-        for rows in (
-            *(
-                dense(attention, _both(f"{before}/attention/{name}"), path)
-                for path, name in (
-                    ("query", "self/query"),
-                    ("key", "self/key"),
-                    ("value", "self/value"),
-                    ("attention_output", "output/dense"),
-                )
-            ),
-            norm(
-                f"{attention}-Norm",
-                _both(f"{before}/attention/output/LayerNorm"),
-            ),
-            dense(
-                feed_forward, _both(f"{before}/intermediate/dense"), "hidden_0"
-            ),
-            dense(feed_forward, _both(f"{before}/output/dense"), "output"),
-            norm(f"{feed_forward}-Norm", _both(f"{before}/output/LayerNorm")),
-        )
-        for row in rows
-    ]
+def torch_column(model, **changes):
+    """Returns Hugging Face's column of a family with BERT's names."""
+    parts = r"embeddings|encoder|pooler"
+    tied = r"cls\.predictions\.decoder\..*"
+    return hugging_face(model, parts, tied, **changes)
 
 
+_TORCH = torch_column("bert")
 BERT = Family(
     "bert",
     (GOOGLE, _TORCH),
-    (
-        *embeddings(
-            "Embedding-Token",
-            _both("bert/embeddings/word_embeddings"),
-            vocabulary=True,
-        ),
-        *embeddings(
-            "Embedding-Segment", _both("bert/embeddings/token_type_embeddings")
-        ),
-        *embeddings(
-            "Embedding-Position", _both("bert/embeddings/position_embeddings")
-        ),
-        *norm("Embedding-Norm", _both("bert/embeddings/LayerNorm")),
-        *dense(
-            "Embedding-Mapping",
-            _both("bert/encoder/embedding_hidden_mapping_in"),
-        ),
-        *_block(),
-        *dense("Pooler-Dense", _both("bert/pooler/dense")),
-        Row(
-            "NSP-Proba",
-            "kernel",
-            {
-                "google": Source(
-                    "cls/seq_relationship/output_weights", transposed=True
-                ),
-                "hugging_face": Source(
-                    "cls.seq_relationship.weight", transposed=True
-                ),
-            },
-        ),
-        Row(
-            "NSP-Proba",
-            "bias",
-            {
-                "google": Source("cls/seq_relationship/output_bias"),
-                "hugging_face": Source("cls.seq_relationship.bias"),
-            },
-        ),
-        *dense("MLM-Dense", _both("cls/predictions/transform/dense")),
-        *norm("MLM-Norm", _both("cls/predictions/transform/LayerNorm")),
-        Row(
-            "MLM-Bias",
-            "beta",
-            {
-                "google": Source("cls/predictions/output_bias"),
-                "hugging_face": Source("cls.predictions.bias"),
-            },
-            vocabulary=True,
-        ),
-    ),
+    rows_of({GOOGLE: NAMES, _TORCH: torch_names("bert")}),
+    lacks=("Embedding-Relative-Position", "Embedding-Rotary-Position"),
 )

@@ -2,6 +2,7 @@
 
 import inspect
 
+from su_models.checkpoints.load_checkpoint import load_checkpoint
 from su_models.models.transformer.albert import ALBERT, ALBERTUnshared
 from su_models.models.transformer.base import Transformer
 from su_models.models.transformer.bert import BERT
@@ -26,6 +27,7 @@ from su_models.models.transformer.t5 import (
     T5Decoder,
     T5Encoder,
 )
+from su_models.models.transformer.vocabulary import reduced_rows
 from su_models.utils.checks import check_choice, check_flag
 from su_models.utils.nearest import nearest
 
@@ -79,7 +81,11 @@ def build_transformer_model(
         config_path: optional path of the configuration, a JSON file with the
             arguments of the family or the words that Google and Hugging Face
             use for them.
-        checkpoint_path: optional path of weights to load. Not supported yet.
+        checkpoint_path: optional path of weights to load, of TensorFlow 1
+            (Google, bert4keras, OpenAI), safetensors (Hugging Face) or
+            llama2.c: see `su_models.checkpoints.load_checkpoint`. With
+            `keep_tokens` and `compound_tokens` the model gets these rows of
+            the embeddings.
         model: name of a family, in any case: "bert", "roberta", "albert",
             "albert_unshared", "nezha", "roformer", "roformer_v2",
             "gau_alpha", "electra", "gpt", "gpt2", "gpt2_ml", "llama", "t5",
@@ -101,8 +107,9 @@ def build_transformer_model(
 
     Raises:
         ValueError: if a name is unknown, the configuration cannot be read or
-            contradicts itself, or the family has no such application.
-        NotImplementedError: if there is a `checkpoint_path`.
+            contradicts itself, the family has no such application, or the
+            checkpoint is damaged or does not fit the model.
+        FileNotFoundError: if there is no checkpoint.
 
     Example:
 
@@ -119,11 +126,6 @@ def build_transformer_model(
     >>> tuple(model([ids, ids]).shape)
     (2, 7, 32)
     """
-    if checkpoint_path is not None:
-        raise NotImplementedError(
-            "Checkpoints cannot be loaded yet: the model would have random "
-            f"weights. Received: checkpoint_path={checkpoint_path}"
-        )
     cls, version = _family(model)
     check_flag("return_keras_model", return_keras_model)
     application = str(application).lower()
@@ -139,6 +141,14 @@ def build_transformer_model(
     arguments, building = read_configuration(config_path, kwargs, cls)
     transformer = cls(**arguments)
     transformer.build(**building)
+    if checkpoint_path is not None:
+        load_checkpoint(
+            transformer.model,
+            checkpoint_path,
+            _names(model, transformer),
+            transformer.prefix,
+            _rows(transformer),
+        )
     return transformer.model if return_keras_model else transformer
 
 
@@ -155,3 +165,35 @@ def _family(model):
         )
     version = name.partition("_")[0]
     return MODELS[name], version if version in VERSIONS else None
+
+
+def _names(model, transformer):
+    """Returns whose names the weights have in checkpoints, None if unknown."""
+    if isinstance(transformer, T5Base):
+        return transformer.version
+    if not inspect.isclass(model):
+        return model.lower()
+    for base in model.__mro__:
+        for name, cls in MODELS.items():
+            if cls is base:
+                return name
+    return None
+
+
+def _rows(transformer):
+    """Returns what makes the rows of the model's vocabulary, or None."""
+    tokens = transformer.keep_tokens, transformer.compound_tokens
+    if tokens == (None, None):
+        return None
+    size = transformer.full_vocab_size
+
+    def rows(table):
+        if len(table) != size:
+            raise ValueError(
+                "The checkpoint must have as many tokens as `vocab_size` "
+                f"says. Received: vocab_size={size}, {len(table)} tokens in "
+                "the checkpoint"
+            )
+        return reduced_rows(table, *tokens)
+
+    return rows

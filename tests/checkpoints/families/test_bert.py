@@ -7,9 +7,10 @@ import pytest
 from su_models.checkpoints import open_checkpoint
 from su_models.checkpoints.families.bert import BERT
 from su_models.checkpoints.families.columns import GOOGLE
+from su_models.checkpoints.plan import find_places
+from tests.models.transformer.tiny import tiny
 
 TORCH = BERT.columns[1]
-MAPPING = "embedding_hidden_mapping_in"  # where the embeddings are narrower
 
 
 def test_names_stand_side_by_side():
@@ -54,5 +55,8 @@ def test_nothing_is_missing_and_nothing_left_of_a_real_checkpoint(name, blocks):
             for name in checkpoint
             if not re.fullmatch(GOOGLE.ignored, name)
         }
-    expected = {n for n in BERT.names(GOOGLE, blocks) if MAPPING not in n}
-    assert names == expected
+    heads = {"with_pool": True, "with_nsp": True, "with_mlm": True}
+    model = tiny("bert", num_hidden_layers=blocks, **heads)
+    places, others = find_places(model, BERT, GOOGLE)
+    assert others == []
+    assert names == {place.source.name for place in places}

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from su_models.checkpoints import save_checkpoint
 from su_models.models import build_transformer_model
+from su_models.models.transformer.roformer import RoFormer
 from tests.models.transformer.tiny import NAMES, PAIRS, SIZES, ids, run, tiny
 
 CAUSAL = ["gpt", "gpt2", "gpt2_ml", "llama"]
@@ -232,7 +234,102 @@ def test_a_sequence_over_the_positions_is_rejected():
         run(tiny("bert"), ids(length=17))
 
 
-def test_a_checkpoint_is_never_ignored(tmp_path):
-    path = tmp_path / "bert_model.ckpt"
-    with pytest.raises(NotImplementedError, match="Received: checkpoint_path="):
-        build_transformer_model(checkpoint_path=path, **SIZES)
+def saved(name, path, **kwargs):
+    """A checkpoint of a tiny model, and the model."""
+    model = tiny(name, **kwargs)
+    save_checkpoint(model, path)
+    return model
+
+
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+@pytest.mark.parametrize("name", ["bert", "albert", "gpt2", "t5", "llama"])
+def test_a_checkpoint_is_loaded(name, ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    model = saved(name, path)
+    again = build_transformer_model(
+        checkpoint_path=path, model=name, prefix="my-", **SIZES
+    )
+    for ours, theirs in zip(
+        again.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_language_model_and_a_class_load_too(tmp_path):
+    model = saved("roformer", tmp_path / "a", with_mlm=True)
+    for cls, application in (("RoFormer", "unilm"), (RoFormer, "lm")):
+        again = build_transformer_model(
+            checkpoint_path=tmp_path / "a",
+            model=cls,
+            application=application,
+            **SIZES,
+        )
+        for ours, theirs in zip(
+            again.get_weights(), model.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rows_are_kept_and_made_of_the_checkpoint(tmp_path):
+    """As bert4keras: kept rows first, then means of what is kept."""
+    heads = {"with_mlm": True}
+    whole = saved("bert", tmp_path / "a", **heads)
+    kept, made = [7, 0, 30, 7], [[0, 2], ([1, 3], [3.0, 1.0])]
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a",
+        keep_tokens=kept,
+        compound_tokens=made,
+        **heads,
+        **SIZES,
+    )
+    for layer in ("Embedding-Token", "MLM-Bias"):
+        (table,) = whole.get_layer(layer).get_weights()
+        (ours,) = model.get_layer(layer).get_weights()
+        table = table[kept]
+        np.testing.assert_array_equal(ours[:4], table)
+        means = (table[0] + table[2]) / 2, 0.75 * table[1] + 0.25 * table[3]
+        np.testing.assert_allclose(ours[4:], means, atol=1e-6)
+    first = "Transformer-0-FeedForward"
+    for ours, theirs in zip(
+        model.get_layer(first).get_weights(),
+        whole.get_layer(first).get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+def test_rows_of_an_output_that_is_not_tied(ending, tmp_path):
+    path, gated = tmp_path / f"a.{ending}", {"hidden_act": ["gelu", "linear"]}
+    whole = saved("t5.1.1", path, **gated)
+    kept = [5, 0, 2]
+    model = build_transformer_model(
+        checkpoint_path=path,
+        model="t5.1.1",
+        keep_tokens=kept,
+        **{**SIZES, **gated},
+    )
+    (kernel,) = whole.get_layer("Decoder-Output-LM").get_weights()
+    (ours,) = model.get_layer("Decoder-Output-LM").get_weights()
+    np.testing.assert_array_equal(ours, kernel[:, kept])
+
+
+def test_a_checkpoint_of_another_vocabulary_is_rejected(tmp_path):
+    saved("bert", tmp_path / "a")
+    sizes = {**SIZES, "vocab_size": 29}
+    for options in ({}, {"keep_tokens": [1, 2]}):
+        with pytest.raises(ValueError, match="vocab.*Received: .*31"):
+            build_transformer_model(
+                checkpoint_path=tmp_path / "a", **sizes, **options
+            )
+
+
+def test_a_checkpoint_of_another_family_is_rejected(tmp_path):
+    saved("gpt2", tmp_path / "a")
+    with pytest.raises(ValueError, match="family 'bert'.*without"):
+        build_transformer_model(checkpoint_path=tmp_path / "a", **SIZES)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        build_transformer_model(checkpoint_path=tmp_path / "nowhere", **SIZES)
