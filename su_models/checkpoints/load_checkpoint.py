@@ -7,10 +7,19 @@ import numpy as np
 
 from su_models.checkpoints.open_checkpoint import open_checkpoint
 from su_models.checkpoints.plan import find_families, find_places
-from su_models.checkpoints.table import layers_of
+from su_models.checkpoints.resize import factor, resize
+from su_models.checkpoints.table import layers_of, matrix_shape
 
 
-def load_checkpoint(model, path, family=None, prefix="", rows=None):
+def load_checkpoint(
+    model,
+    path,
+    family=None,
+    prefix="",
+    rows=None,
+    ignore_invalid_weights=False,
+    autoresize_weights=False,
+):
     """Sets the weights of a transformer to those of a checkpoint.
 
     Layers are found by bert4keras' names, tensors by the names that the
@@ -31,6 +40,11 @@ def load_checkpoint(model, path, family=None, prefix="", rows=None):
         rows: optional function from an array with a row for each token of the
             checkpoint to one with a row for each token of the model. Defaults
             to those being the same tokens.
+        ignore_invalid_weights: bool. Whether weights that the checkpoint does
+            not have keep theirs.
+        autoresize_weights: bool. Whether a tensor of another shape, but of as
+            many axes, is resized as bert4keras does it: its pairs repeated or
+            its end cut off, with the same norm.
 
     Returns:
         A list of the names of tensors that were not used, but for slots of
@@ -44,14 +58,20 @@ def load_checkpoint(model, path, family=None, prefix="", rows=None):
     """
     families = find_families(family)
     with open_checkpoint(path) as checkpoint:
-        column, places = _choose(model, checkpoint, families, prefix)
+        column, places = _choose(
+            model, checkpoint, families, prefix, ignore_invalid_weights
+        )
         tensors = _Tensors(checkpoint, column)
+        layers = None
+        if autoresize_weights:
+            layers = {layer.name: layer for layer in layers_of(model)}
+            layers = {n.removeprefix(prefix): v for n, v in layers.items()}
         for place in places:
-            _check(place, tensors, rows)
+            _check(place, tensors, rows, layers)
         for place in places:
-            _value(place, tensors, rows)  # checked, and forgotten
+            _value(place, tensors, rows, layers)  # checked, and forgotten
         for place in places:
-            place.variable.assign(_value(place, tensors, rows))
+            place.variable.assign(_value(place, tensors, rows, layers))
     used = {place.source.name for place in places}
     used |= {place.source.times for place in places}
     return [
@@ -99,7 +119,7 @@ class _Tensors:
         return self._last[1]
 
 
-def _choose(model, checkpoint, families, prefix):
+def _choose(model, checkpoint, families, prefix, ignore):
     """Returns the column whose names the checkpoint has, and the places."""
     found = [
         (family, column, find_places(model, family, column, prefix)[0])
@@ -125,6 +145,9 @@ def _choose(model, checkpoint, families, prefix):
         if most is None or score > most:
             best, most = (family, column, places, missing), score
     family, column, places, missing = best
+    if ignore and len(missing) < len(places):
+        names = set(map(column.canonical, checkpoint))
+        places, missing = [p for p in places if _there(p.source, names)], []
     if missing:
         shown = ", ".join(
             p.source.name if p.source else f"{p.layer}/{p.path}"
@@ -145,12 +168,13 @@ def _there(source, names):
     return source.times is None or source.times in names
 
 
-def _check(place, tensors, rows):
+def _check(place, tensors, rows, layers):
     """Rejects a tensor of another shape, or not of floats."""
     variable, source = place.variable, place.source
     name, path = tensors.names[source.name], tensors.checkpoint.path
     have, want = tensors.shape(source), _expected(place, tensors, rows)
-    if have != want:
+    resized = layers is not None and len(have) == len(want)
+    if have != want and not (resized and not source.halves):
         known = place.vocabulary is not None and len(have) == len(want)
         hint = (
             " (is it of another vocabulary?)"
@@ -184,12 +208,24 @@ def _whole(place, tensors):
     return tuple(shape)
 
 
-def _value(place, tensors, rows):
+def _resized(place, array, layer):
+    """Returns a weight of the tensor of another shape."""
+    source, path = place.source, place.path
+    shape = tuple(place.variable.shape)
+    array = source.matrix(array)
+    want = matrix_shape(shape, path)
+    scale = factor(layer, path, array.shape, want)
+    return (resize(array, want) * scale).reshape(shape)
+
+
+def _value(place, tensors, rows, layers):
     """Returns what a weight is set to."""
     variable, source, axis = place.variable, place.source, place.vocabulary
     name, array = tensors.names[source.name], tensors.read(source)
     shape = tuple(variable.shape)
-    if axis is not None and rows is not None:
+    if tensors.shape(source) != _expected(place, tensors, rows):
+        array = _resized(place, array, layers[place.layer])
+    elif axis is not None and rows is not None:
         array = source.read(array, _whole(place, tensors), place.path)
         array = np.asarray(rows(np.moveaxis(array, axis, 0)))
         if array.shape != (shape[axis], *np.delete(shape, axis)):

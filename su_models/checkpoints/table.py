@@ -95,14 +95,18 @@ class Source:
 
     def read(self, array, variable, path):
         """Returns the weight, of a tensor of the checkpoint."""
+        array = self.matrix(array).reshape(variable)
+        return _adjacent(array) if self.halves else array
+
+    def matrix(self, array):
+        """Returns the weight with its heads merged: `(inputs, outputs)`."""
         if self.leading:
             array = array[0]
         array = array.transpose() if self.transposed else array
         array = array[self.skipped :]
         k, n = self.part
         width = array.shape[-1] // n
-        array = array[..., k * width : (k + 1) * width].reshape(variable)
-        return _adjacent(array) if self.halves else array
+        return array[..., k * width : (k + 1) * width]
 
     def write(self, arrays, path):
         """Returns the tensor, of the weights that are its parts."""

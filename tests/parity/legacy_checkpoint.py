@@ -1,8 +1,9 @@
-"""bert4keras' BERT from our checkpoint, and a checkpoint of its own.
+"""bert4keras' models from our checkpoints, and checkpoints of its own.
 
-`legacy.py` runs it. It is given two prefixes, a configuration and inputs:
-outputs of the checkpoint at the first prefix are returned; then a checkpoint
-of other weights is written to the second, and their outputs are returned.
+`legacy.py` runs it. It is given cases: a model with its configuration, two
+prefixes and inputs. Outputs of the checkpoint at the first prefix are
+returned; then a checkpoint of other weights is written to the second, read
+again, and their outputs are returned.
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 
 
 def main(source, target):
-    """Reads `source`, and writes outputs, and a checkpoint."""
+    """Reads `source`, and writes outputs, and checkpoints."""
     import numpy as np
 
     try:
@@ -19,31 +20,42 @@ def main(source, target):
         print(error, file=sys.stderr)
         sys.exit(77)
     with np.load(source) as arrays:
-        ours, theirs, config = (
-            str(arrays[key]) for key in ("ours", "theirs", "config")
+        cases = json.loads(str(arrays["cases"]))
+        arrays = dict(arrays)
+    results = {}
+    for key, case in cases.items():
+        inputs = [arrays[name].astype("f") for name in case["inputs"]]
+        builder = build_transformer_model(
+            case["config"],
+            case["ours"],
+            case["model"],
+            return_keras_model=False,
+            **case["options"],
         )
-        inputs = [arrays["ids"].astype("f"), arrays["segments"].astype("f")]
-        options = json.loads(str(arrays["options"]))
-
-    def outputs():
-        found = builder.model(inputs)
-        found = found if isinstance(found, list) else [found]
-        return [x.numpy() for x in found]
-
-    builder = build_transformer_model(
-        config, ours, return_keras_model=False, **options
-    )
-    results = {f"ours{i}": x for i, x in enumerate(outputs())}
-    random = np.random.default_rng(5)
-    builder.model.set_weights(
-        [
-            random.normal(scale=0.3, size=w.shape)
-            for w in builder.model.get_weights()
-        ]
-    )
-    results |= {f"theirs{i}": x for i, x in enumerate(outputs())}
-    save(builder, theirs)
+        model = builder.model
+        for i, x in enumerate(outputs(model, inputs)):
+            results[f"{key}|ours|{i}"] = x
+        random = np.random.default_rng(5)
+        model.set_weights(
+            [
+                random.normal(scale=0.3, size=w.shape)
+                for w in model.get_weights()
+            ]
+        )
+        save(builder, case["theirs"])
+        model = build_transformer_model(
+            case["config"], case["theirs"], case["model"], **case["options"]
+        )
+        for i, x in enumerate(outputs(model, inputs)):
+            results[f"{key}|theirs|{i}"] = x
     np.savez(target, **results)
+
+
+def outputs(model, inputs):
+    """Returns a list of arrays."""
+    found = model(inputs if len(inputs) > 1 else inputs[0])
+    found = found if isinstance(found, list) else [found]
+    return [x.numpy() for x in found]
 
 
 def save(builder, path):
@@ -53,11 +65,12 @@ def save(builder, path):
     v1, values = tf.compat.v1, {}
     for layer, names in builder.variable_mapping().items():
         if layer in builder.layers:
-            weights = builder.layers[layer].get_weights()
-            values |= dict(zip(names, weights, strict=False))
-    name = "cls/seq_relationship/output_weights"
-    if name in values:
-        values[name] = values[name].T
+            weights = builder.layers[layer].trainable_weights
+            arrays = [w.numpy() for w in weights]
+            values |= dict(zip(names, arrays, strict=False))
+    for name in values:
+        if name.endswith(("output_weights", "relative_attention_bias")):
+            values[name] = values[name].T
     with tf.Graph().as_default(), v1.Session() as session:
         saver = v1.train.Saver(
             [v1.Variable(w, name=name) for name, w in values.items()]

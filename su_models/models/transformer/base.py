@@ -16,6 +16,7 @@ from su_models.models.transformer.activations import activation
 from su_models.models.transformer.vocabulary import reduced_size
 from su_models.utils.checks import (
     check_choice,
+    check_flag,
     check_positive,
     check_share,
     check_size,
@@ -66,6 +67,10 @@ class Transformer:
         residual_attention_scores: False; True, each attention adds the
             scores of the one before it, as in bert4keras; or "accumulated",
             all those before it, as in the paper of RealFormer (article 8027).
+        ignore_invalid_weights: bool. Whether weights that the checkpoint does
+            not have are left as they are.
+        autoresize_weights: bool. Whether weights of another shape in the
+            checkpoint are resized.
         layer_norm_epsilon: optional float > 0. ε of all normalizations; the
             default is the family's.
         layers: optional dict from names to layers, which are used instead of
@@ -109,6 +114,8 @@ class Transformer:
         keep_tokens=None,
         compound_tokens=None,
         residual_attention_scores=False,
+        ignore_invalid_weights=False,
+        autoresize_weights=False,
         layer_norm_epsilon=None,
         layers=None,
         prefix=None,
@@ -163,6 +170,12 @@ class Transformer:
             "residual_attention_scores",
             residual_attention_scores,
             (False, True, "accumulated"),
+        )
+        self.ignore_invalid_weights = check_flag(
+            "ignore_invalid_weights", ignore_invalid_weights
+        )
+        self.autoresize_weights = check_flag(
+            "autoresize_weights", autoresize_weights
         )
         if layer_norm_epsilon is not None:
             self.epsilon = check_positive(

@@ -148,6 +148,8 @@ def build_transformer_model(
             _names(model, transformer),
             transformer.prefix,
             _rows(transformer),
+            transformer.ignore_invalid_weights,
+            transformer.autoresize_weights,
         )
     return transformer.model if return_keras_model else transformer
 

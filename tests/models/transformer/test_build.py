@@ -324,6 +324,37 @@ def test_a_checkpoint_of_another_vocabulary_is_rejected(tmp_path):
             )
 
 
+def test_weights_may_be_resized(tmp_path):
+    whole = saved("bert", tmp_path / "a")
+    sizes = {**SIZES, "hidden_size": 24, "num_attention_heads": 6}
+    with pytest.raises(ValueError, match="must be of shape"):
+        build_transformer_model(checkpoint_path=tmp_path / "a", **sizes)
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a", autoresize_weights=True, **sizes
+    )
+    name = "Transformer-0-MultiHeadSelfAttention"
+    kernel = whole.get_layer(name).get_weights()[0].reshape(12, 12)
+    ours = model.get_layer(name).get_weights()[0].reshape(24, 24)
+    twice = np.arange(12).reshape(6, 2).repeat(2, axis=0).ravel()
+    expected = kernel[twice][:, twice] / 2 * 2**0.25  # of the same norm
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    assert np.isfinite(run(model, ids())).all()
+
+
+def test_weights_that_are_missing_may_be_ignored(tmp_path):
+    whole = saved("bert", tmp_path / "a")
+    sizes = {**SIZES, "num_hidden_layers": 3}
+    with pytest.raises(ValueError, match="without 16: .*layer_2"):
+        build_transformer_model(checkpoint_path=tmp_path / "a", **sizes)
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a", ignore_invalid_weights=True, **sizes
+    )
+    for ours, theirs in zip(
+        model.get_weights(), whole.get_weights(), strict=False
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_checkpoint_of_another_family_is_rejected(tmp_path):
     saved("gpt2", tmp_path / "a")
     with pytest.raises(ValueError, match="family 'bert'.*without"):
