@@ -38,14 +38,36 @@ def save_checkpoint(model, path, family=None, prefix="", format=None):
             all of them.
         OSError: if the checkpoint cannot be written.
     """
-    if format is None:
-        ending = pathlib.Path(path).suffix == ".safetensors"
-        format = "safetensors" if ending else "tf1"
-    check_choice("format", format, FORMATS)
+    format = check_format(path, format)
     tensors = {}
     for places in _group(_choose(model, find_families(family), prefix, format)):
         name = places[0].source.name
         tensors[name] = _shape(places), _dtype(places), _reader(places)
+    write_tensors(path, tensors, format)
+
+
+def check_format(path, format):
+    """Returns the format that a checkpoint is written in.
+
+    Args:
+        path: str or `pathlib.Path`, which tells it by its ending.
+        format: optional str, one of `FORMATS`.
+    """
+    if format is None:
+        ending = pathlib.Path(path).suffix == ".safetensors"
+        format = "safetensors" if ending else "tf1"
+    return check_choice("format", format, FORMATS)
+
+
+def write_tensors(path, tensors, format):
+    """Writes tensors in one of `FORMATS`.
+
+    Args:
+        path: str or `pathlib.Path`.
+        tensors: dict from names to tuples of a shape, the name of a dtype,
+            and a function that returns the array.
+        format: str.
+    """
     if format == "safetensors":
         write_safetensors(path, tensors)
     else:

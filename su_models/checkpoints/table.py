@@ -293,6 +293,25 @@ def matrix_shape(shape, path):
     return (a * b, c) if output else (a, b * c)
 
 
+def turned(array, head_dim, halves):
+    """Returns the features of heads in the other order.
+
+    Args:
+        array: floats `(..., heads * head_dim)`.
+        head_dim: int > 0.
+        halves: bool. Whether those that rotate together are to be half a head
+            apart; if not, they were, and become adjacent.
+    """
+    if array.shape[-1] % head_dim or head_dim % 2:
+        raise ValueError(
+            "`head_dim` must be even and divide the features of all heads. "
+            f"Received: head_dim={head_dim}, features={array.shape[-1]}"
+        )
+    heads = array.reshape(*array.shape[:-1], -1, head_dim)
+    heads = _halved(heads) if halves else _adjacent(heads)
+    return heads.reshape(array.shape)
+
+
 def _adjacent(array):
     """Returns features that were half a head apart side by side."""
     half = array.shape[-1] // 2

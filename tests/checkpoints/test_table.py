@@ -13,6 +13,7 @@ from su_models.checkpoints.table import (
     matrix_shape,
     norm,
     tensor,
+    turned,
     weights_of,
 )
 from tests.checkpoints.small import small_bert
@@ -139,6 +140,16 @@ def test_halves_rotate_alike():
     q, k = stored
     mine = in_pairs(ours[0, 0]) @ ours[1, 0]
     np.testing.assert_allclose(mine, in_halves(q) @ k)
+
+
+def test_features_of_heads_are_turned():
+    array = np.arange(16).reshape(2, 8)  # two heads of four
+    halves = turned(array, 4, halves=True)
+    assert halves[0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
+    np.testing.assert_array_equal(turned(halves, 4, halves=False), array)
+    for head_dim in (3, 16):
+        with pytest.raises(ValueError, match=f"Received: head_dim={head_dim}"):
+            turned(array, head_dim, halves=True)
 
 
 def test_rows_of_a_dense_layer():

@@ -46,6 +46,13 @@ LEGACY = {  # options of both, and which inputs
     "t5.1.1": {"with_lm": "linear", **GATED},
     "mt5.1.1": {"with_lm": "linear", **GATED},
 }
+RESIZED = {
+    "autoresize_weights": True,
+    "hidden_size": 40,
+    "num_attention_heads": 5,
+    "intermediate_size": 20,
+    "max_position": 100,
+}
 HEADS = [{}, {"with_pool": True, "with_nsp": True, "with_mlm": "linear"}]
 
 
@@ -95,26 +102,36 @@ def legacy(tmp_path_factory):
     arrays = {"ids": ids, "segments": segments, "answers": answers()}
     cases, models = {}, {}
     for name, options in LEGACY.items():
+        ours = folder / f"ours-{name}"
         model = build_transformer_model(str(config), model=name, **options)
         randomize(model)
-        family = None if name in ("roberta", "roformer_v2") else name
-        save_checkpoint(model, folder / f"ours-{name}", family)
+        save_checkpoint(model, ours, name)
         models[name] = model
         cases[name] = {
             "model": name,
             "config": str(config),
             "options": options,
-            "ours": str(folder / f"ours-{name}"),
+            "ours": str(ours),
             "theirs": str(folder / f"theirs-{name}"),
             "inputs": inputs_of(name),
         }
+    for act in ("gelu", "relu"):  # from checkpoints of other sizes
+        name, options = f"bert, {act}", {**RESIZED, "hidden_act": act}
+        cases[name] = {
+            **cases["bert"],
+            "options": options,
+            "theirs": str(folder / f"theirs-{act}"),
+        }
+        models[name] = build_transformer_model(
+            str(config), cases["bert"]["ours"], **options
+        )
     peers = run_legacy(
         "legacy_checkpoint.py", folder, cases=json.dumps(cases), **arrays
     )
     return cases, models, peers, arrays
 
 
-@pytest.mark.parametrize("name", LEGACY)
+@pytest.mark.parametrize("name", [*LEGACY, "bert, gelu", "bert, relu"])
 def test_bert4keras_reads_ours_and_we_its(name, legacy):
     cases, models, peers, arrays = legacy
     model, case = models[name], cases[name]
@@ -129,7 +146,7 @@ def test_bert4keras_reads_ours_and_we_its(name, legacy):
         assert_close([to_numpy(x) for x in found], theirs, "t5" not in name)
 
     check("ours")
-    assert load_checkpoint(model, case["theirs"], name) == []
+    assert load_checkpoint(model, case["theirs"], case["model"]) == []
     check("theirs")
 
 
