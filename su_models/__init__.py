@@ -22,4 +22,4 @@ from su_models import text as text
 from su_models import training as training
 from su_models import utils as utils
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -1,10 +1,9 @@
 """Vocabularies in files: a token a line, in the order of ids."""
 
-import numbers
 import pathlib
 
 from su_models.text.characters import is_cjk, is_punctuation
-from su_models.utils.checks import check_flag
+from su_models.utils.checks import check_flag, is_integer
 from su_models.utils.files import replacing
 
 
@@ -108,8 +107,7 @@ def check_vocab(token_dict):
         )
     tokens = {}
     for token, i in token_dict.items():
-        integer = isinstance(i, numbers.Integral) and not isinstance(i, bool)
-        if not isinstance(token, str) or not integer or i < 0:
+        if not isinstance(token, str) or not is_integer(i) or i < 0:
             raise ValueError(
                 "`token_dict` must be from strings to integers >= 0. "
                 f"Received: {token!r} with {i!r}"

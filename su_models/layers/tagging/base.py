@@ -7,6 +7,7 @@ import keras
 from keras import ops, tree
 
 from su_models.backend.indices import check_indices
+from su_models.backend.precision import sum_dtype
 from su_models.backend.time_loop import has_time_loop, time_loop
 from su_models.utils.checks import check_mask, check_positive, check_shape
 
@@ -93,7 +94,7 @@ class SequenceTagger(keras.layers.Layer):
                 "`y_pred` must have at least one step. "
                 f"Received: y_pred of shape {tuple(y_pred.shape)}"
             )
-        wide = keras.backend.result_type(y_pred.dtype, "float32")
+        wide = sum_dtype(y_pred.dtype)
         # NaN is no mask
         real = ops.any(ops.not_equal(y_pred, float("-inf")), axis=-1)
         keep = ops.expand_dims(real, -1)

@@ -239,7 +239,7 @@ def test_gradients_are_summed_over_samples_in_float32(dtype):
     def loss(states, weights):
         outputs, h, c = own(*states, *weights)
         parts = [ops.sum(ops.cast(y, "float32")) for y in (outputs, h, c)]
-        return sum(parts) / 64  # n times as much fits into float16
+        return 16 * sum(parts)  # no gradient underflows or overflows float16
 
     def both(*weights):
         return [
@@ -249,9 +249,10 @@ def test_gradients_are_summed_over_samples_in_float32(dtype):
 
     for g, total in zip(*run(both, *weights), strict=True):
         g, total = (to_numpy(t).astype("float64") for t in (g, total))
-        # rounded are the gradient of one sample, its double, and the sum
+        # rounded are the gradient of one sample, its double, the sum, and what
+        # comes from each of five steps, where XLA may leave the rounding out
         terms = np.broadcast_to(g, (n, *g.shape))
-        assert_accumulated(total, terms, dtype, roundings=3)
+        assert_accumulated(total, terms, dtype, roundings=8)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
