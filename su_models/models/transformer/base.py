@@ -13,6 +13,7 @@ from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
 )
 from su_models.models.transformer.activations import activation
+from su_models.models.transformer.postponed import Postponed
 from su_models.models.transformer.vocabulary import reduced_size
 from su_models.utils.checks import (
     check_choice,
@@ -95,6 +96,7 @@ class Transformer:
     rotary_base = None
     attention_layer = MultiHeadAttention
     position_argument = None
+    wait = None  # for a checkpoint, which gives all weights
     rejected = ()  # arguments of a base that the family does not take
 
     def __init__(
@@ -280,12 +282,19 @@ class Transformer:
             return inputs
         name = self.prefixed(kwargs.pop("name", None))
         if name not in self.layers:
-            made = layer(name=name, **kwargs)
+            made = layer(name=name, **self.postponed(kwargs))
             name = name or made.name
             self.layers[name] = made
         if inputs is None:
             return self.layers[name]
         return self.layers[name](inputs, **(arguments or {}))
+
+    def postponed(self, kwargs):
+        """Returns arguments of a layer without random numbers, if waiting."""
+        if self.wait is None:
+            return kwargs
+        names = {"kernel_initializer", "embeddings_initializer"} & {*kwargs}
+        return kwargs | {n: Postponed(kwargs[n], self.wait) for n in names}
 
     def prefixed(self, name):
         """Returns the name with the prefix in front; None stays None."""

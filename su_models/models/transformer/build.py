@@ -3,6 +3,8 @@
 import inspect
 
 from su_models.checkpoints.load_checkpoint import load_checkpoint
+from su_models.checkpoints.plan import find_families
+from su_models.checkpoints.table import weights_of
 from su_models.models.transformer.albert import ALBERT, ALBERTUnshared
 from su_models.models.transformer.base import Transformer
 from su_models.models.transformer.bert import BERT
@@ -18,6 +20,7 @@ from su_models.models.transformer.masks import (
     extend_with_unified_language_model,
 )
 from su_models.models.transformer.nezha import NEZHA
+from su_models.models.transformer.postponed import Postponed, Wait
 from su_models.models.transformer.roformer import RoFormer
 from su_models.models.transformer.roformer_v2 import RoFormerV2
 from su_models.models.transformer.t5 import (
@@ -137,15 +140,23 @@ def build_transformer_model(
         )
     if version is not None:
         kwargs = {"version": version, **kwargs}
-    cls = _APPLICATIONS[application](cls)
-    arguments, building = read_configuration(config_path, kwargs, cls)
-    transformer = cls(**arguments)
-    transformer.build(**building)
-    if checkpoint_path is not None:
+    extended = _APPLICATIONS[application](cls)
+    arguments, building = read_configuration(config_path, kwargs, extended)
+    transformer = extended(**arguments)
+    if checkpoint_path is None:
+        transformer.build(**building)
+    else:
+        family = _names(model, transformer)
+        if cls in MODELS.values() and not transformer.ignore_invalid_weights:
+            transformer.wait = Wait()
+        transformer.build(**building)
+        if transformer.wait is not None:
+            transformer.wait.on = False
+            _initialize_others(transformer, family)
         load_checkpoint(
             transformer.model,
             checkpoint_path,
-            _names(model, transformer),
+            family,
             transformer.prefix,
             _rows(transformer),
             transformer.ignore_invalid_weights,
@@ -167,6 +178,22 @@ def _family(model):
         )
     version = name.partition("_")[0]
     return MODELS[name], version if version in VERSIONS else None
+
+
+def _initialize_others(transformer, family):
+    """Gives random numbers to what no checkpoint of the family has."""
+    known = find_families(family)[0]
+    for name, path, variable in weights_of(
+        transformer.model, transformer.prefix
+    ):
+        if known.find(name, path) is not None:
+            continue
+        layer = transformer.layers[transformer.prefix + name]
+        kind = path.rpartition("/")[2]
+        initializer = getattr(layer, f"{kind}_initializer", None)
+        if isinstance(initializer, Postponed):
+            made = initializer.clone()
+            variable.assign(made(variable.shape, variable.dtype))
 
 
 def _names(model, transformer):

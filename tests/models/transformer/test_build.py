@@ -324,6 +324,42 @@ def test_a_checkpoint_of_another_vocabulary_is_rejected(tmp_path):
             )
 
 
+def test_no_weight_is_left_at_zero(tmp_path):
+    """Even those that no checkpoint has: a third gate, a condition."""
+    gated = {"hidden_act": ["gelu", "linear", "silu"]}
+    saved("bert", tmp_path / "a", hidden_act=gated["hidden_act"][:2])
+    condition = keras.Input((5,))
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a",
+        layer_norm_cond=condition,
+        layer_norm_cond_hidden_size=3,
+        additional_input_layers=condition,
+        **{**SIZES, **gated},
+    )
+    kernels = [w for w in model.weights if "hidden" in w.path]
+    assert any("hidden_2/kernel" in w.path for w in kernels)
+    for weight in kernels:
+        if weight.path.endswith("kernel"):
+            assert np.std(keras.ops.convert_to_numpy(weight)) > 0.001, weight
+
+
+def test_copies_of_a_loaded_model_begin_at_random(tmp_path):
+    saved("t5", tmp_path / "a")
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a", model="t5", **SIZES
+    )
+    copy = keras.models.clone_model(model)
+    for weight in copy.weights:
+        if weight.path.endswith(("kernel", "embeddings")):
+            assert np.std(keras.ops.convert_to_numpy(weight)) > 0.001, weight
+    model.save(tmp_path / "a.keras")
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    for ours, theirs in zip(
+        again.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_weights_may_be_resized(tmp_path):
     whole = saved("bert", tmp_path / "a")
     sizes = {**SIZES, "hidden_size": 24, "num_attention_heads": 6}
