@@ -83,10 +83,11 @@ bench: ## the benchmarks, beside their peers in the same run
 	done
 
 .PHONY: lint
-lint: ## ruff: rules and format
+lint: ## ruff: rules and format; codespell
 	@$(HAVE) test
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(PY) -m codespell_lib
 
 .PHONY: format
 format: ## let ruff put right what it can

@@ -1,9 +1,9 @@
-"""What every test and every docstring example may rely on."""
+"""Fixtures and settings of all tests and docstring examples."""
 
 import os
 import pathlib
 
-# before TensorFlow is imported: its C++ log lines are not about our tests
+# before TensorFlow is imported, to silence its C++ log lines
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras  # noqa: E402
@@ -13,7 +13,7 @@ import su_models  # noqa: E402
 
 ROOT = pathlib.Path(__file__).parent
 
-# these hold no tensors of their own: the tests on TensorFlow are enough
+# these hold no tensors of their own, so tests on TensorFlow are enough
 BACKENDLESS = (
     "su_models/cli",
     "su_models/data",
@@ -31,30 +31,30 @@ BACKENDLESS = (
 
 pytest_plugins = ["tools.room_times"]
 pytest.register_assert_rewrite("tests.contract")
-collect_ignore = ["tests/contract"]  # checks that tests call, no tests
+collect_ignore = ["tests/contract"]  # checks that tests call, not tests
 
 
 @pytest.fixture(autouse=True)
 def _names(doctest_namespace):
-    """Names that the examples in docstrings may use."""
+    """Defines the names that the examples in docstrings use."""
     doctest_namespace.update(keras=keras, su_models=su_models)
 
 
 @pytest.fixture(autouse=True)
 def _seed():
-    """Every test draws the same numbers, alone or after others."""
+    """Seeds every test, so that its numbers do not depend on other tests."""
     keras.utils.set_random_seed(0)
 
 
 def pytest_ignore_collect(collection_path):
-    """Leaves out `BACKENDLESS` on JAX and PyTorch, unless asked by name."""
+    """Skips `BACKENDLESS` on JAX and PyTorch, unless requested by name."""
     if keras.config.backend() != "tensorflow":
         path = collection_path.relative_to(ROOT).as_posix()
         return path in BACKENDLESS or None
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Says what was left out."""
+    """Reports the skipped rooms."""
     if keras.config.backend() != "tensorflow":
         terminalreporter.write_line(
             f"Hold no tensors, so not on {keras.config.backend()}: "
@@ -63,7 +63,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_collection_modifyitems(items):
-    """Skips what this machine cannot run, and says why."""
+    """Skips tests that this machine cannot run, with the reason."""
     absent = {}
     if not os.environ.get("SU_MODELS_DATA"):
         absent["data"] = "SU_MODELS_DATA is not set"
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items):
 
 
 def _accelerators():
-    """Returns how many devices other than a CPU the backend sees."""
+    """Returns the number of devices of the backend other than CPUs."""
     if keras.config.backend() == "torch":
         import torch
 

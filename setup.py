@@ -31,7 +31,12 @@ EXTRAS = {
     "jieba": ["jieba>=0.42"],
     "sentencepiece": ["sentencepiece>=0.2"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff~=0.17.5"],
+    "test": [
+        "codespell~=2.4.3",
+        "pytest>=8.3",
+        "pytest-xdist>=3.6",
+        "ruff~=0.17.5",
+    ],
     "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
     # Independent implementations that tests/parity and benchmarks compare
     # with. A peer enters together with the first test that needs it.

@@ -1,8 +1,8 @@
-"""Where the command `su-models` starts.
+"""Entry point of the command `su-models`.
 
-`import su_models` imports Keras, for which `su-models --help` must not wait.
-So the package is put where its modules find it, and its `__init__.py`, which
-imports all rooms, runs when a command needs them
+`import su_models` imports Keras, but `su-models --help` must not wait for it.
+So this module registers the package without running its `__init__.py`, which
+imports all rooms; it runs when a command needs them
 (`su_models.cli.startup.load_library`).
 """
 

@@ -1,26 +1,26 @@
-"""DDIM in 50 steps: our compiled loop beside the other ways to run it.
+"""DDIM in 50 steps: the library's compiled loop and alternatives.
 
 Draws 64 images with `su_models.sampling.DDIM` (stride 20, leading, η = 0)
 and the networks `build_ddpm("digits")` and `build_ddpm("mnist")`, random
-weights, float32, and measures the whole call, from the noise as a NumPy array
-to the images as one. Beside it, in the same run:
+weights, float32, and measures the whole call, from a NumPy array of noise to
+one of images. The same run also measures:
 
 * `predict`: a Python loop over `model.predict` with the update in NumPy, as
-  the author's code does it; on TensorFlow also with XLA, which is not
-  Keras' choice there.
+  in the author's code; on TensorFlow also with XLA, which Keras does not use
+  there by default.
 * `step`: a Python loop over one compiled function of network and update, by
   `tf.function` with and without XLA, or by `jax.jit`.
-* `diffusers`: its `DDIMScheduler` around a PyTorch module of the same layers
-  and weights, in inference mode: as it is, with `channels_last` where there
-  are convolutions, and with `torch.compile`.
+* `diffusers`: its `DDIMScheduler` with a PyTorch module of the same layers
+  and weights, in inference mode: eager, with `channels_last` if there are
+  convolutions, and with `torch.compile`.
 
 All must draw the same images, to 1e-4 of the largest value, before anything
-is measured. Also measured, for the record: one compiled training step.
+is measured. One compiled training step is also measured.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.ddpm_sampling
     KERAS_BACKEND=jax python -m benchmarks.ddpm_sampling
 
-Seed 0. Results, each with its date and device: benchmarks/README.md.
+The seed is 0. benchmarks/README.md lists results with dates and devices.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import statistics
 import sys
 import time
 
-import torch  # before TensorFlow
+import torch  # must precede TensorFlow
 
 # isort: split
 import keras
@@ -59,7 +59,7 @@ TRAIN_STEPS = 100
 OURS = "su_models, compiled loop"
 BACKEND = keras.config.backend()
 
-# sizes of a smoke run, which shows that the script works and nothing else
+# sizes of a smoke run, which only shows that the script works
 TINY = {
     "digits": {"widths": (32,), "blocks": 1},
     "mnist": {"widths": (8, 16), "blocks": 1},
@@ -67,7 +67,7 @@ TINY = {
 
 
 def main(words=None):
-    """Runs what the command line asks for."""
+    """Runs the benchmark with the command line's arguments."""
     given = _arguments(words)
     if BACKEND == "torch":
         raise SystemExit(
@@ -146,7 +146,7 @@ def _sampling(name, given):
 
 
 def randomize(net, seed=SEED):
-    """Moves every weight, so that no layer is the zero it begins as."""
+    """Perturbs all weights, since some layers are initialized with zeros."""
     random = np.random.default_rng(seed)
     for v in net.trainable_variables:
         fan_in = np.prod(v.shape[:-1]) if len(v.shape) > 1 else 25
@@ -155,7 +155,7 @@ def randomize(net, seed=SEED):
 
 
 def largest_difference(images):
-    """Returns it relative to the largest value; refuses a large one."""
+    """Returns the largest relative difference; rejects a large one."""
     ours = images[OURS]
     if not np.isfinite(ours).all() or ours.std() < 1e-3:
         raise SystemExit(f"No images to compare. Received: std={ours.std()}")
@@ -175,7 +175,7 @@ def largest_difference(images):
 
 
 def predict_loops(net, sampler, noise):
-    """The author's way."""
+    """Loops over `predict`, as in the author's code."""
     times, table = sampler.times, sampler.table.astype("float32")
 
     def twin(jit):
@@ -244,7 +244,7 @@ def jax_loops(net, sampler, noise):
     ]
 
     def run():
-        # read anew: `predict` gives the old buffers away
+        # read again, since `predict` donates the old buffers
         trainable = [v.value for v in net.trainable_variables]
         others = [v.value for v in net.non_trainable_variables]
         x = jnp.asarray(noise)
@@ -298,7 +298,7 @@ def diffusers_loops(net, sampler, noise, compiled):
 
 
 def _steps(sampler, convert):
-    """Yields t and a backend's scalars: what x and the noise are times."""
+    """Yields t and the factors of x and of the noise as backend scalars."""
     table = sampler.table.astype("float32")
     for t, (a, b, _) in zip(sampler.times, table, strict=True):
         yield t, (convert(a), convert(b))

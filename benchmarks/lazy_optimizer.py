@@ -1,24 +1,25 @@
-"""Steps of an embedding table: LazyOptimizer beside its peers.
+"""Training steps of an embedding table: LazyOptimizer and its peers.
 
 A batch of 4 096 ids, which follow Zipf's law, is looked up in a table of
 `rows` x 64, float32; the loss is the mean squared distance to fixed targets.
-Measured is a whole training step, forward, backward and update, in tables of
-several sizes:
+The benchmark measures a whole training step, forward, backward and update, for
+tables of several sizes:
 
 * Keras' `Adam`, `SGD` and `LazyOptimizer(Adam)` in the train function that
   `fit` runs, compiled by XLA (`jit_compile=True`);
 * the last two without XLA, where TensorFlow copies the table;
-* PyTorch's `SparseAdam` on `torch.nn.Embedding(sparse=True)`, which does what
-  `LazyOptimizer(Adam)` does. Both must give the same table, to 1e-5, before
-  anything is measured.
+* PyTorch's `SparseAdam` on `torch.nn.Embedding(sparse=True)`, which is
+  equivalent to `LazyOptimizer(Adam)`. Both must give the same table, to 1e-5,
+  before anything is measured.
 
-Peers take turns of six steps, of which the first does not count. Also: the
-exponent of the size in the time; and, in processes of their own, how far the
-memory of a step reaches above what is there before it, in tables.
+Peers alternate in turns of six steps, of which the first does not count. The
+benchmark also fits the exponent of the time as a function of the size, and
+measures, in separate processes, the peak memory of a step above the memory
+before it, in units of the table's size.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.lazy_optimizer
 
-Seed 0. Results, each with its date and device: benchmarks/README.md.
+The seed is 0. benchmarks/README.md lists results with dates and devices.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import time
 
-import torch  # before TensorFlow
+import torch  # must precede TensorFlow
 
 # isort: split
 import keras
@@ -67,7 +68,7 @@ PLAIN = {name: (name, False) for name in ("SGD", "LazyOptimizer(Adam)")}
 
 
 def main(words=None):
-    """Runs what the command line asks for."""
+    """Runs the benchmark with the command line's arguments."""
     given = _arguments(words)
     if BACKEND != "tensorflow":
         raise SystemExit(
@@ -115,10 +116,10 @@ def _arguments(words):
 
 
 def batches(rows, ids, number):
-    """Returns lists of ids after Zipf's law; a frequent one comes often."""
+    """Returns lists of ids that follow Zipf's law."""
     random = np.random.default_rng(SEED)
     odds = 1 / np.arange(1, rows + 1)
-    # which tokens are frequent has nothing to do with where they stand
+    # the frequency of a token does not depend on its row
     order = random.permutation(rows).astype("int32")
     return [
         order[random.choice(rows, ids, p=odds / odds.sum())]
@@ -201,7 +202,7 @@ def _size(rows, given):
     def steps(key):
         def run():
             first, *others = prepared[key][CHECKED:]
-            peers[key][0](first)  # the peer before has emptied the caches
+            peers[key][0](first)  # the previous peer has replaced the caches
             begin = time.perf_counter()
             for batch in others:
                 peers[key][0](batch)
@@ -227,7 +228,7 @@ def _size(rows, given):
 
 
 def largest_difference(ours, theirs):
-    """Returns it; refuses a large one, and tables that did not move."""
+    """Returns the difference; rejects a large one and unchanged tables."""
     moved = np.abs(theirs - start(len(theirs))).max()
     found = np.abs(ours - theirs).max()
     if not found <= TOLERANCE or not moved > 10 * TOLERANCE:
@@ -259,7 +260,7 @@ def exponents(sizes):
 
 
 def _memories(given):
-    """Measures each compiled peer in a process of its own."""
+    """Measures each compiled peer in a separate process."""
     rows, found = given.rows[len(given.rows) // 2], {}
     for name in COMPILED:
         words = ["--memory", name, "--rows", str(rows), "--ids", str(given.ids)]
@@ -276,10 +277,10 @@ def _memories(given):
 
 
 def _memory(name, rows, ids):
-    """Returns how far steps reach above the level before, in tables.
+    """Returns the peak memory of steps above the level before, in tables.
 
-    With what the compiler takes: what a step gives back stays with the
-    process, so that a later one would seem to need nothing.
+    It includes the compiler's memory: memory that a step frees remains in the
+    process, so later steps would seem to need none.
     """
     step, _ = keras_step(*COMPILED[name], rows, ids)
     lists = batches(rows, ids, 3)
@@ -292,7 +293,7 @@ def _memory(name, rows, ids):
 
 
 def _status(field):
-    """Returns a size, in bytes, that Linux keeps of this process."""
+    """Returns a size of this process in bytes, as reported by Linux."""
     for line in (
         pathlib.Path("/proc/self/status").read_text("utf-8").split("\n")
     ):

@@ -1,23 +1,24 @@
-"""A training step of ON-LSTM beside those of an LSTM and of a PyTorch loop.
+"""Training steps of ON-LSTM, of an LSTM and of a PyTorch loop.
 
 One recurrent layer on random sequences, mean squared error, SGD, float32, by
-`train_on_batch` with XLA. Beside `su_models.layers.ONLSTM`, in the same run:
+`train_on_batch` with XLA. In addition to `su_models.layers.ONLSTM`, the same
+run measures:
 
-* `LSTM`: `keras.layers.LSTM(use_cudnn=False)` of as many units, compiled
-  alike. An ON-LSTM has 2 `levels` more columns in its kernels, and 2 more
-  gates to compute.
+* `LSTM`: `keras.layers.LSTM(use_cudnn=False)` with equally many units,
+  compiled in the same way. An ON-LSTM has 2 `levels` more columns in its
+  kernels, and 2 more gates.
 * `RNN(ONLSTMCell)`: the same cell in `keras.layers.RNN`, which projects the
   inputs inside the loop.
-* `PyTorch loop`: the same cell in eager PyTorch, one step after the other in
-  Python, inputs projected before, one matrix product a step.
+* `PyTorch loop`: the same cell in a Python loop in eager PyTorch, with inputs
+  projected before and one matrix product per step.
 
-Ours, the cell's and PyTorch's must have the same losses for three steps, to
-1e-4, before anything is measured: then their gradients are the same too.
+The layer, the cell and PyTorch must have the same losses for three steps, to
+1e-4, before anything is measured, so their gradients are also the same.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.on_lstm
     KERAS_BACKEND=jax python -m benchmarks.on_lstm
 
-Seed 0. Results, each with its date and device: benchmarks/README.md.
+The seed is 0. benchmarks/README.md lists results with dates and devices.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import pathlib
 import sys
 import time
 
-import torch  # before TensorFlow
+import torch  # must precede TensorFlow
 
 # isort: split
 import keras
@@ -58,7 +59,7 @@ SMOKE_SIZE = (3, 5, 4, 6, 3)
 
 
 def main(words=None):
-    """Runs what the command line asks for."""
+    """Runs the benchmark with the command line's arguments."""
     given = _arguments(words)
     if BACKEND == "torch":
         raise SystemExit(
@@ -97,7 +98,7 @@ def _arguments(words):
 
 
 def measure(name, size, given):
-    """Checks and times all ways at one size."""
+    """Checks and measures all implementations at one size."""
     batch, length, width, units, levels = size
     random = np.random.default_rng(SEED)
     x = random.normal(size=(batch, length, width)).astype("float32")
@@ -135,7 +136,7 @@ def measure(name, size, given):
 
 
 def largest_difference(losses):
-    """Returns that of the losses of the same cell, relative; refuses more."""
+    """Returns the largest relative difference of losses; rejects more."""
     ours, worst = np.array(losses[OURS]), 0.0
     if not (np.isfinite(ours).all() and (np.diff(ours) < 0).all()):
         raise SystemExit(f"Nothing is learned. Received: losses={ours}")
@@ -178,7 +179,7 @@ def keras_step(layer, x, y):
     model.compile(optimizer, "mse", jit_compile=True)
 
     def step():
-        # a metric is a mean over calls: this one is of this call alone
+        # reset: a metric is a mean over calls
         model.reset_metrics()
         return float(model.train_on_batch(x, y))
 

@@ -1,32 +1,32 @@
-"""Sparse attention beside the dense form and the ways others make it local.
+"""Sparse attention, dense attention and other local implementations.
 
 Measures `su_models.ops.local_attention`, `atrous_attention` (rate √n) and
 `sparse_attention` as one XLA program each on TensorFlow, batch 1, 4 heads of
-64, window 128, float32, at lengths that double; forward, and forward with the
-gradients of q, k and v. In turn with, in the same run:
+64, window 128, float32, at doubling lengths; forward, and forward with the
+gradients of q, k and v. The same run alternates with:
 
 * `dense`: `keras.ops.dot_product_attention` with the mask, the same compiler.
-  Its time depends on no mask, so it is the dense form of all three.
-* `sliding_window`: `keras.layers.MultiHeadAttention(sliding_window=)` beside
-  `LocalSelfAttention`, both with their projections, of the same weights.
+  Its time does not depend on the mask, so it is the dense form of all three.
+* `sliding_window`: `keras.layers.MultiHeadAttention(sliding_window=)` and
+  `LocalSelfAttention`, both with projections and the same weights.
 * `SDPA`: PyTorch's `scaled_dot_product_attention` with the mask.
-* `flex_attention`: PyTorch's, compiled, with its block mask; forward only, it
-  has no CPU backward. And the same with its inputs in its own layout.
+* `flex_attention`: PyTorch's, compiled, with its block mask; forward only,
+  since it has no backward pass on CPUs. Also with inputs in its own layout.
 * `local-attention`: the package of that name, with and without
   `torch.compile`.
 
-All begin with the same `(1, n, heads, dim)`, as projections give them: to lay
-heads before tokens is part of the time, PyTorch's as ours. All compute the
-same, to 1e-4 of the largest value, before anything is measured.
-Masks and block masks that a peer takes as an argument are made beforehand and
-not timed. Memory: each in a process of its own, the peak of what is resident
-above the same process at rest, after a warm-up of 256 tokens (inputs belong to
-the rest; compilation at the measured length and the masks belong to the peak).
-It reads /proc, so it needs Linux.
+All start from the same `(1, n, heads, dim)`, the layout of projections, so a
+transposition of heads and tokens is part of the time. All must compute the
+same result, to 1e-4 of the largest value, before anything is measured.
+Masks and block masks that are arguments of a peer are created beforehand and
+not timed. Memory is measured in separate processes: the peak of resident memory
+above that of the idle process, after a warm-up with 256 tokens (the idle memory
+includes the inputs; the peak includes compilation at the measured length and
+the masks). It is read from /proc, which requires Linux.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.sparse_attention
 
-Seed 0. Results, each with its date and device: benchmarks/README.md.
+The seed is 0. benchmarks/README.md lists results with dates and devices.
 """
 
 import argparse
@@ -40,7 +40,7 @@ import subprocess
 import sys
 import time
 
-import torch  # before TensorFlow
+import torch  # must precede TensorFlow
 
 # isort: split
 import keras
@@ -65,10 +65,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 SEED = 0
 HEADS, DIM, WINDOW = 4, 64, 128
 LENGTHS = 1024, 2048, 4096, 8192, 16384
-FIT_FROM = 2048  # where the growth is fitted from
+FIT_FROM = 2048  # least length for the fit of the growth
 MEMORY_AT = 8192
 TOLERANCE = 1e-4
-MIN_SECONDS = 0.06  # one measurement: shorter calls are repeated
+MIN_SECONDS = 0.06  # of a measurement: shorter calls are repeated
 LOCAL, ATROUS, SPARSE = (f"su_models, {p}" for p in ("local", "atrous", "both"))
 DENSE, SLIDING = "dense, mask", "Keras' sliding_window="
 OUR_LAYER = "LocalSelfAttention layer"
@@ -88,7 +88,7 @@ LONGEST = {
 
 
 def main(words=None):
-    """Runs what the command line asks for."""
+    """Runs the benchmark with the command line's arguments."""
     given = _arguments(words)
     if keras.config.backend() != "tensorflow":
         raise SystemExit(
@@ -102,7 +102,7 @@ def main(words=None):
     result = circumstances(
         "keras", "tensorflow", "torch", "local-attention", "numpy"
     )
-    if not given.no_memory:  # first, while this process holds little
+    if not given.no_memory:  # first, while this process uses little memory
         result["memory"] = _memories(given)
     result["largest_difference"] = check(min(512, *given.lengths))
     for backward in False, True:
@@ -284,12 +284,12 @@ def _pytorch(name, n, backward):
 
 
 def heads_first(x):
-    """Returns `(1, heads, n, dim)`, laid so in memory."""
+    """Returns a contiguous tensor `(1, heads, n, dim)`."""
     return x.transpose(1, 2).contiguous()
 
 
 def check(n):
-    """Returns the largest difference of any two that shall be equal."""
+    """Returns the largest difference of results that must be equal."""
     groups = [
         [LOCAL, DENSE, SDPA, PACKAGE, COMPILED, FLEX, LAID],
         [OUR_LAYER, SLIDING],
@@ -319,7 +319,7 @@ def check(n):
 
 
 def _times(title, backward, given):
-    """Measures all peers at all lengths, and fits how they grow."""
+    """Measures all peers at all lengths, and fits their growth."""
     names = [LOCAL, ATROUS, SPARSE, DENSE, SDPA, FLEX, LAID, PACKAGE]
     names += [COMPILED, OUR_LAYER, SLIDING]
     found = {}
@@ -344,7 +344,7 @@ def _times(title, backward, given):
         show(f"{title}, {n} tokens, {given.rounds} rounds", found[n]["summary"])
         peers.clear()
         gc.collect()  # gigabytes, at the largest lengths
-        torch.compiler.reset()  # it compiles a function 8 times at most
+        torch.compiler.reset()  # it compiles a function at most 8 times
         took = time.perf_counter() - start
         print(f"{title}, {n} tokens: {took:.0f} s", file=sys.stderr)
     growth = {name: exponent(found, name) for name in names}
@@ -355,7 +355,7 @@ def _times(title, backward, given):
 
 
 def _repeats(peer):
-    """Returns how many calls last long enough to be measured."""
+    """Returns the number of calls in one measurement."""
     peer()  # compiles
     start = time.perf_counter()
     peer()
@@ -378,7 +378,7 @@ def exponent(found, name):
 
 
 def _memories(given):
-    """Measures each peer's peak in a process of its own."""
+    """Measures each peer's peak memory in a separate process."""
     found = {}
     n = given.memory_at
     for backward in False, True:
@@ -408,7 +408,7 @@ def _memories(given):
 
 
 def peak_memory(name, n, backward):
-    """Returns the peak of a peer in MB, above this process at rest."""
+    """Returns the peak memory of a peer in MB above the idle process."""
     n, backward = int(n), bool(int(backward))
     make(name, 256, backward)()
     run = make(name, n, backward)

@@ -1,24 +1,24 @@
-"""Tokenizing real Chinese text: `text.Tokenizer` beside its peers.
+"""Tokenization of real Chinese text: `text.Tokenizer` and its peers.
 
-Reviews of bert4keras' sentiment set, with Google's Chinese vocabulary, become
-ids, once cased and once in lower case:
+Reviews of bert4keras' sentiment data set are encoded with Google's Chinese
+vocabulary, cased and in lower case, by
 
 * `encode_batch` of `su_models.text.Tokenizer`, all texts at once, into padded
   arrays; and its `encode`, one text after the other;
-* `encode` of bert4keras 0.11.5, one text after the other, in a process of its
-  own, to which SU_MODELS_LEGACY_PYTHON leads;
+* `encode` of bert4keras 0.11.5, one text after the other, in a separate process
+  of the interpreter SU_MODELS_LEGACY_PYTHON;
 * `BertWordPieceTokenizer` of tokenizers (Rust), as a batch and one by one,
-  with as many threads as it takes.
+  with its default number of threads.
 
-Ours and bert4keras' must give the same ids of every text before anything is
-measured; of how many texts those of tokenizers differ is printed. Peers take
-turns.
+The library and bert4keras must give the same ids for every text before anything
+is measured; the number of texts for which tokenizers differs is printed. Peers
+alternate.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.tokenizer
 
 It needs the vocabulary at $SU_MODELS_DATA/vocab/bert_chinese_21128.txt, or
-`--vocabulary`. Seed 0. Results, each with its date and device:
-benchmarks/README.md.
+`--vocabulary`. The seed is 0. benchmarks/README.md lists results with dates and
+devices.
 """
 
 import argparse
@@ -49,7 +49,7 @@ DATA = "SU_MODELS_DATA"
 
 
 def main(words=None):
-    """Runs what the command line asks for."""
+    """Runs the benchmark with the command line's arguments."""
     given = _arguments(words)
     result = circumstances("keras", "numpy", "tokenizers")
     if given.smoke:
@@ -93,7 +93,7 @@ def _vocabulary(given):
 
 
 def _small_vocabulary():
-    """Returns one of the characters of the smallest form."""
+    """Returns a vocabulary of the characters of the smoke run."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     characters = sorted(set("".join(SMOKE).replace(" ", "")))
     pieces = [f"##{c}" for c in characters if c.isascii()]
@@ -101,7 +101,7 @@ def _small_vocabulary():
 
 
 def _both(path, texts, rounds):
-    """Measures text as it is, and in lower case."""
+    """Measures cased text, and text in lower case."""
     results = {"texts": len(texts), "characters": sum(map(len, texts))}
     for name, lower in ("cased", False), ("uncased", True):
         results[name] = _measure(name, path, lower, texts, rounds)
@@ -142,7 +142,7 @@ def _measure(name, path, lower, texts, rounds):
 
 
 def check_same(ours, texts, expected):
-    """Ends the run if a text has other ids, in a batch or alone."""
+    """Exits if a text has other ids, in a batch or alone."""
     batch = ours.encode_batch(texts)[0]
     for text, padded, ids in zip(texts, batch, expected, strict=True):
         row = padded[: len(ids)].tolist()

@@ -1,15 +1,15 @@
-"""A training step under each wrapper, beside the plain one.
+"""A training step under each wrapper, compared with a plain step.
 
-A text classifier from tokens, batch 32 of 64 tokens, 8 192 x 128 embeddings:
-a transformer of two layers, and a convolutional network of two. Measured is a
-whole training step, forward, backward and Adam's update, in the train function
-that `fit` runs, compiled by XLA (`jit_compile=True`), with an accuracy metric
-and dropout as in real training. Peers take turns of five steps, of which the
-first does not count.
+The models are text classifiers for batches of 32 texts of 64 tokens, with 8 192
+x 128 embeddings: a transformer with two layers, and a convolutional network
+with two layers. The benchmark measures a whole training step, forward, backward
+and Adam's update, in the train function that `fit` runs, compiled by XLA
+(`jit_compile=True`), with an accuracy metric and dropout as in real training.
+Peers alternate in turns of five steps, of which the first does not count.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.training_wrappers
 
-Seed 0. Results, each with its date and device: benchmarks/README.md.
+The seed is 0. benchmarks/README.md lists results with dates and devices.
 """
 
 import argparse
@@ -58,7 +58,7 @@ WRAPPERS = {
 
 
 def main(words=None):
-    """Runs what the command line asks for."""
+    """Runs the benchmark with the command line's arguments."""
     given = _arguments(words)
     if BACKEND == "torch":
         raise SystemExit(
@@ -128,7 +128,7 @@ NETWORKS = {"transformer": transformer, "convolutions": convolutions}
 
 
 def batch_of(wrapper, size):
-    """Returns a batch; VAT has as many texts without labels."""
+    """Returns a batch; for VAT it has equally many unlabeled texts."""
     random = np.random.default_rng(SEED)
     texts = random.integers(VOCABULARY, size=(2, size, LENGTH), dtype="int32")
     labels = random.integers(CLASSES, size=size, dtype="int32")
@@ -136,7 +136,7 @@ def batch_of(wrapper, size):
 
 
 class _Steps(keras.callbacks.Callback):
-    """Takes the time of all batches but the first."""
+    """Measures the time of all batches but the first."""
 
     def on_train_batch_end(self, batch, logs=None):
         self.loss = float(logs["loss"])  # waits
@@ -169,7 +169,7 @@ def steps(network, wrapper, size):
 
 
 class _Repeat(keras.utils.PyDataset):
-    """The same batch again and again."""
+    """Repeats the same batch."""
 
     def __init__(self, batch):
         super().__init__()

@@ -1,28 +1,28 @@
-"""Adversarial training and its relatives on images of digits.
+"""Adversarial training and related techniques on images of digits.
 
 Article: https://kexue.fm/archives/7234
     《对抗训练浅谈：意义、方法和思考（附Keras实现）》
 Article: https://kexue.fm/archives/7466
     《泛化性乱弹：从随机噪声、梯度惩罚到虚拟对抗训练》
 
-Data: UCI digits, 8x8 pixels in [0, 1], as scikit-learn carries them: 1200 to
-train on, 597 to test. A small convolutional network, 600 steps of 100 images.
-All methods perturb the pixels: `perturb="inputs"`. VAT has the labels of 50
-images, and in each step 100 images without label beside 100 with.
+Data: UCI digits of scikit-learn, 8x8 pixels in [0, 1]: 1200 to train on, 597
+to test. A small convolutional network, 600 steps of 100 images. All methods
+perturb the pixels: `perturb="inputs"`. VAT has the labels of 50 images, and
+each step uses 100 unlabeled images in addition to 100 labeled ones.
 
 FGM and PGD train with the radius of the attack below. The other strengths
-were chosen among 3 or 4 values each, with seed 5 on the last 200 training
-images: VAT's by its accuracy there, the others by that under attack among
-those that keep the plain accuracy.
+were selected among 3 or 4 values each, with seed 5 on the last 200 training
+images: that of VAT by its accuracy, the others by the accuracy under attack,
+among those that keep the plain accuracy.
 
 python examples/adversarial_digits.py
 python examples/adversarial_digits.py --methods plain fgm --seeds 0
 python examples/adversarial_digits.py --smoke    (seconds)
 
 Measured on 2026-11-30 by the first command, seeds 0 to 4, TensorFlow 2.21 on a
-2-core AMD EPYC that others used too, in 17 minutes. Test accuracy in %, plain
-and under an attack on the trained network (20 steps of PGD, |δ| ≤ 0.5), mean
-and standard deviation over the seeds:
+shared 2-core AMD EPYC, in 17 minutes. Test accuracy in %, plain and under an
+attack on the trained network (20 steps of PGD, |δ| ≤ 0.5), mean and standard
+deviation over the seeds:
 
                               test     attacked, 0.5
     plain                 98.19 ± 0.22      63.75 ± 0.97
@@ -33,11 +33,11 @@ and standard deviation over the seeds:
     plain, 50 labels      89.61 ± 1.71      50.39 ± 1.36
     VAT, 50 labels        95.21 ± 0.85      74.24 ± 2.45
 
-Under the attack noise beats plain training and the penalty beats noise in 5 of
-5 seeds, FGM beats the penalty in 4 and PGD beats FGM in 4. Without attack none
-of them differs from plain training by more than the spread of the seeds. VAT
-gains 3.7 to 7.4 points without attack; its strength was chosen with 200 labels
-that it did not train on.
+Under the attack, noise beats plain training and the penalty beats noise in 5
+of 5 seeds, FGM beats the penalty in 4 and PGD beats FGM in 4. Without an
+attack, none of them differs from plain training by more than the spread over
+the seeds. VAT gains 3.7 to 7.4 points without an attack; its strength was
+selected with 200 labels that were not used in training.
 """
 
 import argparse
@@ -66,15 +66,15 @@ from su_models.training import (
 
 FOLDER = pathlib.Path("runs/adversarial-digits")
 SEEDS = range(5)
-RADII = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the attack, |δ|
-RADIUS = 0.5  # of the table
-ASCENTS = 20  # of the attack
-FEW = 5  # labeled images of each digit, in two of the rows
+RADII = (0.0, 0.25, 0.5, 0.75, 1.0)  # |δ| of the attacks
+RADIUS = 0.5  # |δ| of the attack in the table
+ASCENTS = 20  # number of ascent steps of the attack
+FEW = 5  # number of labeled images per digit in two of the rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What all networks share."""
+    """Settings of all networks."""
 
     steps: int = 600
     batch: int = 100
@@ -88,15 +88,15 @@ SMOKE = Config(steps=3, batch=20, jit_compile=False)
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A row of the table: what is put around the network."""
+    """A row of the table, with the wrapper of the network."""
 
     title: str
     wrap: Callable | None = None  # class that takes the network
     arguments: dict = dataclasses.field(default_factory=dict)
-    few: bool = False  # only some of the images have a label
+    few: bool = False  # whether only some of the images are labeled
 
 
-# FGM and PGD have the radius of the attack; the other strengths were chosen
+# FGM and PGD use the radius of the attack; the other strengths were selected
 # with seed 5 on the last 200 training images
 METHODS = {
     "plain": Method("plain"),
@@ -138,7 +138,7 @@ def prepare(split):
 
 
 def labeled(y, few, seed):
-    """Returns the rows that keep their label: some of each digit if few."""
+    """Returns the rows with labels: some of each digit if `few`, else all."""
     if not few:
         return np.arange(len(y))
     random = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def labeled(y, few, seed):
 
 
 def shuffled(rows, config, seed):
-    """Returns the rows of each step: all of them, in a new order, again."""
+    """Returns the rows of each step, reshuffled in each epoch."""
     random = np.random.default_rng(seed)
     wanted = config.steps * config.batch
     turns = -(-wanted // len(rows))
@@ -156,7 +156,7 @@ def shuffled(rows, config, seed):
 
 
 def network(config):
-    """Two convolutions and a hidden layer; logits of ten digits."""
+    """Returns a network of two convolutions and a hidden layer, with logits."""
     return keras.Sequential(
         [
             keras.Input((8, 8, 1)),
@@ -196,10 +196,10 @@ def train(method, seed, split, config):
 
 
 def attacked(model, split, radius):
-    """Returns images moved by up to `radius` against the network, by PGD.
+    """Returns adversarial images at distance up to `radius`, by PGD.
 
-    δ climbs the gradient of each image's loss, and is drawn back to the ball
-    |δ| ≤ radius; pixels stay in [0, 1].
+    δ follows the gradient of each image's loss, and is projected onto the ball
+    |δ| ≤ radius; pixels are clipped to [0, 1].
     """
 
     def norm(x):
@@ -253,7 +253,7 @@ def table(results):
 
 
 def draw(results, path):
-    """Draws the accuracy over the radius of the attack, a line a method."""
+    """Plots the accuracy over the radius of the attack for each method."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
@@ -272,7 +272,7 @@ def draw(results, path):
 
 
 def main(words=None):
-    """Trains every method with every seed, prints and draws the figures."""
+    """Trains every method with every seed, prints and plots the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS, default=[*METHODS]
@@ -291,7 +291,7 @@ def main(words=None):
 
     digits = {name: prepare(split) for name, split in load("digits").items()}
     start, results = time.monotonic(), {name: [] for name in given.methods}
-    for seed in seeds:  # methods in turn, so that all meet the same machine
+    for seed in seeds:  # methods alternate, so the machine's load is shared
         for name, runs in results.items():
             model = train(METHODS[name], seed, digits["train"], config)
             runs.append(accuracies(model, digits["test"]))

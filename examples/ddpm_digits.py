@@ -1,4 +1,4 @@
-"""A DDPM that writes digits, from data to a SavedModel that draws them.
+"""A DDPM that generates digits, from the data to a SavedModel.
 
 Article: https://kexue.fm/archives/9119
     《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
@@ -7,16 +7,15 @@ Article: https://kexue.fm/archives/9181
 Article: https://kexue.fm/archives/6869
     《Keras实现两个优化器：Lookahead和LazyOptimizer》
 
-Data: UCI digits, 8x8, as scikit-learn carries them; 1200 to train on, 597
-held out. Trained with Lookahead(Adam), sampled by DDIM in 50 steps.
+Data: UCI digits of scikit-learn, 8x8; 1200 to train on, 597 held out. The
+model is trained with Lookahead(Adam) and sampled by DDIM in 50 steps.
 
-python examples/ddpm_digits.py            (as `make demo` does)
-python examples/ddpm_digits.py --smoke    (a few steps, in a folder of its own)
+python examples/ddpm_digits.py            (like `make demo`)
+python examples/ddpm_digits.py --smoke    (a few steps, in a separate folder)
 
 Measured on 2026-11-20 by the first command, seed 0, on a shared 2-core Xeon
-(AVX-512), TensorFlow 2.21, while other work ran beside it: 206 s of training,
-221 s in all. Of 1000 samples, beside the target, and again on 2026-11-30 on
-an AMD EPYC:
+(AVX-512), TensorFlow 2.21, under other load: 206 s of training, 221 s in all.
+Results for 1000 samples and their targets, equal on 2026-11-30 on an AMD EPYC:
 
     share of confident samples / of real digits   0.857   at least 0.8
     smallest and largest share of a class   7.9 %, 12.6 %   4 % to 18 %
@@ -24,8 +23,9 @@ an AMD EPYC:
     nearest training digit / of held-out digits   1.070   at least 0.8
     accuracy of the judge on held-out digits   0.993   at least 0.97
 
-With one network, more fresh noise makes the single digit better and the whole
-less like the data: η = 1 gave 0.96 and 2.8 where η = 0 gave 0.90 and 1.9.
+For one network, more fresh noise improves single digits, but makes their
+distribution less similar to the data: η = 1 gave 0.96 and 2.8, while η = 0 gave
+0.90 and 1.9.
 """
 
 import argparse
@@ -41,8 +41,8 @@ from su_models.runs import draw_run, evaluate_run
 from su_models.tasks import find_task
 
 FOLDER = pathlib.Path("runs/ddpm-digits")
-TASK = find_task("ddpm-digits")  # `su-models train ddpm-digits` trains the same
-SEED = 0  # of the pictures
+TASK = find_task("ddpm-digits")  # as in `su-models train ddpm-digits`
+SEED = 0  # seed of the pictures
 TARGETS = {
     "judge_accuracy": (0.97, 1.0),
     "confident_share_ratio": (0.8, np.inf),
@@ -54,7 +54,7 @@ TARGETS = {
 
 
 def main():
-    """Trains, draws, judges, exports."""
+    """Trains, samples, evaluates and exports."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     task, folder, number = TASK, FOLDER, None
@@ -76,11 +76,11 @@ def main():
         export_saved_model(network, folder / "saved_model", endpoints)
         print("  saved_model/  draws by itself, in any TensorFlow program")
     else:
-        print("  no saved_model/: with a sampler inside, it is TensorFlow's")
+        print("  no saved_model/: with a sampler inside, it needs TensorFlow")
 
 
 def report(figures, folder):
-    """Prints the figures beside their targets."""
+    """Prints the metrics and their targets."""
     print(f"\n{'figure':26}{'value':>8}   target")
     for name, (low, high) in TARGETS.items():
         value = figures[name]
@@ -98,4 +98,4 @@ if __name__ == "__main__":
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on from here.")
+        sys.exit("\nInterrupted. The same command resumes the training.")

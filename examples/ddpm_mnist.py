@@ -9,13 +9,13 @@ python examples/ddpm_mnist.py
 python examples/ddpm_mnist.py --smoke    (a few steps on a few images)
 
 Measured on 2026-11-21 by the first command, seed 0, on a shared 2-core Xeon
-(AVX-512), TensorFlow 2.21, while other work took about half of it: 1915 s for
-5000 steps, five passes over the data. Most samples are digits to the eye, some
-are strokes that might be. The judge (91.0 % right on test images) is sure of
-25.8 % of the samples and of 59.8 % of real digits; its classes have 6.0 % to
-12.8 % of the samples. Without fresh noise (η = 0) it is sure of 24.2 %. With
-2000 steps it was sure of 3.4 %. Longer: `su-models train ddpm-mnist --steps
-20000 --output runs/longer`, which was not run.
+(AVX-512), TensorFlow 2.21, half loaded with other work: 1915 s for 5000 steps,
+five epochs. Most samples look like digits, some are strokes that resemble
+them. The classifier (91.0 % correct on test images) is confident about 25.8 %
+of the samples and 59.8 % of real digits; its classes have 6.0 % to 12.8 % of
+the samples. Without fresh noise (η = 0) it is confident about 24.2 %, and
+after 2000 steps about 3.4 %. For a longer training, which was not run, use
+`su-models train ddpm-mnist --steps 20000 --output runs/longer`.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from su_models.runs import draw_run, evaluate_run
 from su_models.tasks import find_task
 
 FOLDER = pathlib.Path("runs/ddpm-mnist")
-TASK = find_task("ddpm-mnist")  # `su-models train ddpm-mnist` trains the same
-SEED = 0  # of the picture
+TASK = find_task("ddpm-mnist")  # as in `su-models train ddpm-mnist`
+SEED = 0  # seed of the picture
 SHOWN = (
     "judge_accuracy",
     "confident_share",
@@ -39,7 +39,7 @@ SHOWN = (
 
 
 def main():
-    """Trains, draws, judges."""
+    """Trains, samples and evaluates."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     task, folder, number, columns = TASK, FOLDER, None, 10
@@ -63,4 +63,4 @@ if __name__ == "__main__":
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on from here.")
+        sys.exit("\nInterrupted. The same command resumes the training.")

@@ -1,9 +1,9 @@
-"""Draws with the SavedModel of a run; needs TensorFlow and nothing else.
+"""Draws with the SavedModel of a run; needs only TensorFlow.
 
 python examples/draw_saved_model.py runs/ddpm-digits
 
-Writes samples_from_saved_model.png into the folder of the run, and compares
-it with samples.png, which the library drew with the same seed.
+Writes samples_from_saved_model.png to the folder of the run, and compares it
+with samples.png, which the library drew with the same seed.
 """
 
 import pathlib
@@ -15,12 +15,12 @@ SEED = 0
 
 
 def main(folder):
-    """Draws, and compares with what the library drew."""
+    """Draws samples and compares them with those of the library."""
     model = tf.saved_model.load(str(folder / "saved_model"))
     picture = model.draw(tf.constant(SEED))
     drawn = folder / "samples_from_saved_model.png"
     tf.io.write_file(str(drawn), tf.io.encode_png(picture))
-    channels = picture.shape[-1]  # of samples.png, drop red = green = blue
+    channels = picture.shape[-1]  # grey images are RGB in samples.png
     first = (folder / "samples.png").read_bytes()
     first = tf.io.decode_png(first, channels=3)[..., :channels]
     different = tf.math.count_nonzero(first != picture).numpy()

@@ -1,4 +1,4 @@
-"""Gradient flows: of weights, of particles, of probability vectors.
+"""Gradient flows of weights, of particles and of probability vectors.
 
 Article: https://kexue.fm/archives/7787
     《从动力学角度看优化算法（五）：为什么学习率不宜过小？》
@@ -9,22 +9,23 @@ Article: https://kexue.fm/archives/9660
 Article: https://kexue.fm/archives/10289
     《通向最优分布之路：概率空间的最小化》
 
-No data: each experiment has an answer that is known. Two pictures in
-runs/gradient-flow/. descent.png: the path of gradient descent on (1 - ab)²/2,
-the flow of the loss, and the flow of the loss with the gradient penalty that
-the learning rate hides; how fast both errors fall with the rate; and the two
-sides of the inequality between input and parameter gradients for random
-networks of three tanh layers. distributions.png: particles that follow
-Langevin dynamics, beside the Fokker-Planck equation on a grid; the flow to
-N(0, 1) with its closed form, by Langevin dynamics, by a deterministic flow
-and by the minimizations that define it; charges in a bowl, which fill a disk;
-and the minimization of ‖p - x‖² over probability vectors with its gap.
+The experiments need no data, and their exact answers are known. They write two
+pictures to runs/gradient-flow/. descent.png shows the path of gradient descent
+on (1 - ab)²/2, the flow of the loss, and the flow of the loss with the
+gradient penalty that the learning rate implies; the decrease of both errors
+with the rate; and the two sides of the inequality between input and parameter
+gradients for random networks of three tanh layers. distributions.png shows
+particles that follow Langevin dynamics, and the Fokker-Planck equation on a
+grid; the flow to N(0, 1) with its closed form, by Langevin dynamics, by a
+deterministic flow and by the minimizations that define it; charges in a bowl,
+which fill a disk; and the minimization of ‖p - x‖² over probability vectors
+with its gap.
 
 python examples/gradient_flow.py
 python examples/gradient_flow.py --smoke    (few particles and steps)
 
 Measured on 2026-11-21 by the first command, seed 0, TensorFlow 2.21 on a
-2-core Xeon that others used too (13 seconds, matplotlib included):
+shared 2-core Xeon (13 seconds, including matplotlib):
 
     order of the error of descent, by halving the rate from 0.1 to 0.0125
         against the flow of L                     0.97  0.99  1.00
@@ -95,7 +96,7 @@ def descend(theta, rate, steps):
 
 
 def flow(theta, rate, step, steps):
-    """The flow of `modified_loss`, by Runge and Kutta's fourth order."""
+    """The flow of `modified_loss`, by the fourth-order Runge-Kutta method."""
 
     def slope(x):
         return -gradient(lambda x: modified_loss(x, rate), x)
@@ -111,7 +112,7 @@ def flow(theta, rate, step, steps):
 
 
 def order_of_errors(rates=None):
-    """Errors of descent at one time against both flows, for falling rates."""
+    """Errors of descent against both flows at one time, for falling rates."""
     start = np.array(ORDER_START, "float32")
     programs, errors = [compiled(f) for f in (descend, flow)], []
     for rate in rates or RATES:
@@ -213,11 +214,11 @@ def normal_density(x, mean, variance):
 def fokker_planck(density, target, width, duration):
     """Eq. (22) of article 9660 on a grid: ∂q/∂t = ∇·(q ∇ log(q/p)).
 
-    With r = q/p the flow between two cells is p ∇r, and none leaves the
-    grid, so that the sum stays what it was.
+    With r = q/p the flow between two cells is p ∇r. Nothing leaves the grid,
+    so the sum is conserved.
     """
     between = np.sqrt(target[1:] * target[:-1])
-    # the fastest cell must not give away more than it has
+    # the fastest cell must not lose more than it contains
     fastest = (between[1:] + between[:-1]) / target[1:-1]
     steps = int(np.ceil(duration * fastest.max() / width**2 / 0.9))
     for _ in range(steps):
@@ -261,7 +262,7 @@ def jko_step(mean, variance, alpha):
 
 
 def normal_flows(particles, step, checks=12):
-    """Moments on the way to N(0, 1) at `checks` times: three ways."""
+    """Moments on the way to N(0, 1) at `checks` times, by three methods."""
 
     def kl(x):  # of a normal with the particles' moments, and a constant
         return 0.5 * ops.mean(x**2) - 0.5 * ops.log(ops.var(x))
@@ -300,7 +301,7 @@ def charges(count, steps):
 
     def energy(x):  # pairs: |x|²/2 - log|x|
         square = ops.sum((x[:, None] - x[None]) ** 2, axis=-1)
-        square = square + ops.eye(count)  # none acts on itself
+        square = square + ops.eye(count)  # no charge acts on itself
         return 0.25 * ops.mean(square - ops.log(square))
 
     x = np.random.default_rng(SEED).normal(size=(count, 2)) * 0.3 + [0.5, 0.2]
@@ -324,7 +325,7 @@ def sparsemax(x):
 
 
 def simplex(counts):
-    """The best vector and its gap after so many steps, from the middle."""
+    """The best vectors and their gaps after `counts` steps, from the center."""
     x, start = np.array(POINT, "float32"), np.full(3, 1 / 3, "float32")
     each = [
         minimize_over_simplex(
@@ -474,7 +475,7 @@ def numpy(x):
 
 
 def main():
-    """Runs the experiments, draws them, and prints how far off they are."""
+    """Runs the experiments, plots them, and prints their errors."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="few steps")
     smoke = parser.parse_args().smoke

@@ -5,29 +5,31 @@ Article: https://kexue.fm/archives/6910
 Paper: https://arxiv.org/abs/1908.01580
 
 Data: MNIST, 60 000 images to train on (59 904 in whole batches), 10 000 to
-test. Three hidden layers of 256. Each minimizes, of its own outputs h alone,
+test. There are three hidden layers of 256 units. Each minimizes, as a function
+of its own outputs h,
 
     nHSIC(h, image) - 50 nHSIC(h, label)
 
-on batches of 256; no gradient crosses a layer. The softmax on the last hidden
-layer learns by cross-entropy at the same time, and its gradient stays in it.
-Beside it are the same layers trained by back-propagation, and the same layers
-left as they were drawn, for what the softmax does by itself.
+on batches of 256; no gradient crosses a layer. The softmax layer on the last
+hidden layer is trained by cross-entropy at the same time, and its gradient
+does not leave it. For comparison, the same layers are trained by
+back-propagation, and left at their random initial weights, which shows the
+contribution of the softmax layer.
 
 python examples/hsic_bottleneck.py
 python examples/hsic_bottleneck.py --smoke    (seconds)
 
 Measured on 2026-11-21 by the first command, seed 0, TensorFlow 2.21 on a
-2-core Xeon that others used too (3.1 minutes, 111 s of processor time); test
-accuracy after epochs 1 to 4, and seconds of training:
+shared 2-core Xeon (3.1 minutes, 111 s of processor time); test accuracy after
+epochs 1 to 4, and seconds of training:
 
     HSIC bottleneck        0.9404  0.9553  0.9623  0.9650   136 s
     back-propagation       0.9556  0.9681  0.9741  0.9750    15 s
     random hidden layers   0.6982  0.7317  0.7551  0.7694     8 s
 
-nHSIC of the last hidden layer with the labels, of 1000 test images: 8.3, 7.5
-and 1.4. The paper has other widths, batches of 512 and SGD; its scores are not
-reproduced here.
+nHSIC of the last hidden layer with the labels, for 1000 test images: 8.3, 7.5
+and 1.4. The paper uses other widths, batches of 512 and SGD; its scores are
+not reproduced here.
 """
 
 import argparse
@@ -51,18 +53,19 @@ WIDTHS = (256, 256, 256)
 BATCH_SIZE = 256
 EPOCHS = 4
 LEARNING_RATE = 1e-3
-BALANCE = 50.0  # of the dependence on the labels, the paper's
-SIGMA = 5.0  # of its kernels exp(-d²/(2 σ² dim)), the paper's
+BALANCE = 50.0  # weight of the dependence on the labels, as in the paper
+SIGMA = 5.0  # of the kernels exp(-d²/(2 σ² dim)), as in the paper
 SEED = 0
 METHODS = ("HSIC bottleneck", "back-propagation", "random hidden layers")
 
 
 @keras.saving.register_keras_serializable(package="su_models_examples")
 class BottleneckDense(keras.layers.Layer):
-    """A dense layer that learns from its own outputs alone.
+    """A dense layer that learns only from its own outputs.
 
-    Its loss is nHSIC(h, x) - balance · nHSIC(h, y): forget the image, keep
-    the label. No gradient goes to the layer before.
+    Its loss is nHSIC(h, x) - balance · nHSIC(h, y), which reduces the
+    dependence on the image and keeps that on the label. No gradient reaches
+    the previous layer.
     """
 
     def __init__(self, units, balance=BALANCE, sigma=SIGMA, **kwargs):
@@ -83,7 +86,7 @@ class BottleneckDense(keras.layers.Layer):
         return h
 
     def width(self, z):
-        """σ of our kernel, exp(-d²/σ²)."""
+        """Returns σ of the library's kernel, exp(-d²/σ²)."""
         return self.sigma * (2.0 * z.shape[-1]) ** 0.5
 
     def get_config(self):
@@ -94,9 +97,9 @@ class BottleneckDense(keras.layers.Layer):
 def build(method):
     """Returns a model of images and one-hot labels, and its loss.
 
-    All three have the same layers. The last, a softmax on the last hidden
-    layer, learns by cross-entropy; only "back-propagation" lets that reach
-    the hidden layers.
+    All three have the same layers. The last one, a softmax layer, learns by
+    cross-entropy; its gradient reaches the hidden layers only for
+    "back-propagation".
     """
     image, label = keras.Input((784,)), keras.Input((10,))
     h = image
@@ -114,14 +117,14 @@ def build(method):
 
 @keras.saving.register_keras_serializable(package="su_models_examples")
 class Detach(keras.layers.Layer):
-    """Passes values on and gradients not."""
+    """Passes on values, but not gradients."""
 
     def call(self, x):
         return ops.stop_gradient(x)
 
 
 def train(method, data, epochs, folder):
-    """Trains one model; returns its figures after each epoch."""
+    """Trains one model; returns its metrics after each epoch."""
     keras.utils.set_random_seed(SEED)
     model = build(method)
     model.compile(
@@ -145,7 +148,7 @@ def train(method, data, epochs, folder):
 
 
 def judge(model, test):
-    """Accuracy on the test images, whose labels the model is not given."""
+    """Returns the accuracy on the test images, without passing labels."""
     x, y = test
     none = np.zeros((len(x), 10), "float32")
     right, hidden = 0, []
@@ -164,7 +167,7 @@ def judge(model, test):
 
 
 def draw(results, path):
-    """Draws test accuracy by epoch."""
+    """Plots test accuracy by epoch."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
@@ -181,7 +184,7 @@ def draw(results, path):
 
 
 def main():
-    """Trains the three models, one after the other, and compares them."""
+    """Trains the three models and compares them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     smoke = parser.parse_args().smoke

@@ -1,21 +1,21 @@
-"""Four kinds of attention read Shakespeare, 4096 characters at once.
+"""Four kinds of attention on sequences of 4096 characters of Shakespeare.
 
 Article: https://kexue.fm/archives/6853
     《为节约而生：从标准Attention到稀疏Attention》
 
-Data: tinyshakespeare, 65 kinds of characters, the first 90 % to train on. The
-same causal model (2 layers, 4 heads of 32, rotary positions) learns the next
-character with dense, local (window 128), atrous (rate 64) and sparse (both)
-self-attention, each for the same time, in a process of its own.
+Data: tinyshakespeare, 65 different characters, the first 90 % to train on. The
+same causal model (2 layers, 4 heads of 32, rotary positions) learns to predict
+the next character with dense, local (window 128), atrous (rate 64) and sparse
+(both) self-attention, each for the same time, in a separate process.
 
 python examples/long_text_sparse_attention.py
 python examples/long_text_sparse_attention.py --smoke    (a few steps)
 
 Measured on 2026-11-21 by the first command, seed 0, on a shared 2-core Xeon
-(AVX-512), TensorFlow 2.21 with XLA, while other work ran beside it at a lower
-priority (load 11): 130 s of training each, 13 min in all. Nats a character
-are those of the held-out text; memory is the peak above the process before
-training; steps are of 4096 characters.
+(AVX-512), TensorFlow 2.21 with XLA, under other load with lower priority (load
+11): 130 s of training each, 13 min in all. Nats a character are measured on the
+held-out text; memory is the peak above the memory of the process before
+training; a step has 4096 characters.
 
               nats a character   steps   characters a second   peak MB
     dense          2.903            25            775            1846
@@ -23,10 +23,11 @@ training; steps are of 4096 characters.
     atrous         2.494           619         19 496             575
     sparse         2.038           401         12 605             666
 
-Dense attention loses for want of steps, not of sight: in these seconds it
-took 25. Atrous attention is the fastest and soon learns no more: it does not
-see the 63 characters before the next one. That sparse took more steps than
-local is the noise of the machine; it computes more.
+Dense attention is the worst because it is slow, not because of its pattern: it
+took only 25 steps in this time. Atrous attention is the fastest, but soon stops
+improving, since it does not see the 63 characters before the next one. Sparse
+attention computes more than local attention; it took more steps only because of
+the varying load of the machine.
 """
 
 import argparse
@@ -61,7 +62,7 @@ KINDS = "dense", "local", "atrous", "sparse"
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What is trained, and for how long."""
+    """Settings of the model and its training."""
 
     length: int = 4096
     window: int = 128
@@ -70,8 +71,8 @@ class Config:
     heads: int = 4
     head_dim: int = 32
     learning_rate: float = 2e-3
-    seconds: float = 130.0  # of training, for each kind; compiling is extra
-    drawn: int = 384  # characters in a picture
+    seconds: float = 130.0  # of training per kind, without compilation
+    drawn: int = 384  # number of characters in a picture
     seed: int = 0
 
 
@@ -104,7 +105,7 @@ def attention(kind, config):
 
 
 def build(kind, vocabulary, config):
-    """Returns the model, logits of the next character at each place."""
+    """Returns a model with logits of the next character at each position."""
     d = config.heads * config.head_dim
     ids = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(vocabulary, d)(ids)
@@ -121,14 +122,14 @@ def build(kind, vocabulary, config):
 
 
 class Crops(keras.utils.PyDataset):
-    """Random places of the text, one a step; every kind sees the same."""
+    """Random parts of the text, one per step, equal for all kinds."""
 
     def __init__(self, ids, config):
         super().__init__()
         self.ids, self.config = ids, config
 
     def __len__(self):
-        return 1_000_000  # until the time is over
+        return 1_000_000  # the clock ends the training
 
     def __getitem__(self, step):
         random = np.random.default_rng((self.config.seed, step))
@@ -138,15 +139,15 @@ class Crops(keras.utils.PyDataset):
 
 
 class Clock(keras.callbacks.Callback):
-    """Ends the training when its time is over; the first step compiles."""
+    """Ends training after a given time, without the first, compiling step."""
 
     def __init__(self, seconds):
         super().__init__()
         self.seconds, self.start, self.total = seconds, None, 0.0
-        self.curve = []  # seconds and loss of each step after the first
+        self.curve = []  # seconds and loss of each step but the first
 
     def on_train_batch_end(self, batch, logs=None):
-        # Keras gives the mean of all steps so far
+        # Keras reports the mean of all steps so far
         total = float(logs["loss"]) * (batch + 1)
         loss, self.total = total - self.total, total
         if self.start is None:
@@ -159,7 +160,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def train(kind, config, folder):
-    """Trains one kind, and leaves its figures, curve, model and maps."""
+    """Trains one kind, and writes its metrics, curve, model and maps."""
     keras.utils.set_random_seed(config.seed)
     text = {k: split["text"] for k, split in load("tinyshakespeare").items()}
     characters = sorted(set(text["train"]))
@@ -206,7 +207,7 @@ def train(kind, config, folder):
 
 
 def peak_megabytes():
-    """Returns the largest memory that this process has ever held."""
+    """Returns the peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
@@ -214,8 +215,8 @@ def peak_megabytes():
 def maps(model, kind, ids, config):
     """Returns the attention weights of each layer, `(layers, heads, n, n)`.
 
-    A sparse layer never has them in one piece; the dense one, with the same
-    weights and the pattern as its mask, does.
+    A sparse layer never computes all of them, but a dense layer with the same
+    weights and the pattern as its mask does.
     """
     n, found = ids.shape[1], []
     i, j = np.arange(n)[:, None], np.arange(n)
@@ -243,7 +244,7 @@ def maps(model, kind, ids, config):
 
 
 def draw(folder):
-    """Draws what each head looks at, and how the losses fell."""
+    """Plots the attention of each head, and the losses."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
@@ -275,7 +276,7 @@ def draw(folder):
 
 
 def main():
-    """Trains each kind in its own process, and puts them side by side."""
+    """Trains each kind in its own process, and compares them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     parser.add_argument("--kind", choices=KINDS, help="train only this one")
@@ -287,7 +288,7 @@ def main():
         train(given.kind, config, folder / given.kind)
         return
     for kind in KINDS:
-        if given.smoke:  # then memory is of no interest
+        if given.smoke:  # memory is not measured
             train(kind, config, folder / kind)
             continue
         child = [sys.executable, __file__, "--kind", kind]
@@ -314,7 +315,7 @@ def main():
 
 
 def report(metrics):
-    """Prints the kinds side by side."""
+    """Prints a table of all kinds."""
     names = "test_loss", "steps", "tokens_per_second", "training_peak_mb"
     print(f"\n{'':8}" + "".join(f"{name:>18}" for name in names))
     for kind in KINDS:

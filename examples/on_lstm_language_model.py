@@ -1,34 +1,34 @@
-"""A language model that parses: ON-LSTM on the Penn Treebank.
+"""ON-LSTM on the Penn Treebank: a language model that induces trees.
 
 Article: https://kexue.fm/archives/6621
     《ON-LSTM：用有序神经元表达层次结构》
 Paper: https://arxiv.org/abs/1810.09536
 
-Data: the Penn Treebank's text, 10 000 kinds of words, without the 3911 lines
-that begin it: those are the sentences whose trees are in NLTK's sample. Two
-layers of ON-LSTM learn the next word; beside them, in turns and for as many
-seconds, two of Keras' LSTM with as many parameters (1.56 million, 0.28 of them
-recurrent). Then `induce_tree` makes trees of the distances of each layer, for
-sentences that neither was trained on.
+Data: the Penn Treebank's text, with a vocabulary of 10 000 words, without its
+first 3911 lines, whose trees are in NLTK's sample. Two ON-LSTM layers learn to
+predict the next word; alternating with them, and for the same time, two layers
+of Keras' LSTM with equally many parameters (1.56 million, 0.28 of them
+recurrent). Then `induce_tree` builds trees from the distances of each layer,
+for sentences that neither model was trained on.
 
 python examples/on_lstm_language_model.py
 python examples/on_lstm_language_model.py --smoke    (some seconds)
 python examples/on_lstm_language_model.py --paper    (its size; 2 days, not run)
 
-Killed, the same command goes on. Measured on 2026-11-21 by the first command,
-seed 0 (one run), TensorFlow 2.21 with XLA on a shared 2-core Xeon, 12 minutes
-of training each, 29 in all, while other work ran beside it (load 3 to 12: the
-run had half a core, and on free cores reads more text in the time). Perplexity:
+The same command resumes a killed run. Measured on 2026-11-21 by the first
+command, seed 0 (one run), TensorFlow 2.21 with XLA on a shared 2-core Xeon, 12
+minutes of training each, 29 in all, under other load (3 to 12: the run had half
+a core; on free cores it processes more text in the same time). Perplexity:
 
                                      valid    test   epochs
     ON-LSTM                          174.2   164.3    2.42
     LSTM                             179.2   168.9    1.96
     frequencies of words alone                639.8
 
-In training they do not differ after as many words; ON-LSTM has read more of
-them, as its steps took 0.75 of the time of the LSTM's beside it.
-Unlabeled F1, the mean over sentences, in percent; without punctuation, one
-word and all words:
+After equally many words the training losses do not differ; ON-LSTM has read
+more words, since its steps took 0.75 of the time of the LSTM's steps.
+Unlabeled F1, the mean over sentences, in percent, without punctuation and
+without the brackets of one word and of all words:
 
                          to 40 words (3720)   to 10 words (503)
     ON-LSTM, layer 1            20.9                 35.3
@@ -38,10 +38,10 @@ word and all words:
     random                      20.0                 32.7
     best binary trees           84.1                 83.5
 
-The second layer has found more than chance, and less than English gives for
-nothing: branching to the right is better. The paper's scores, F1 of 47.7 from
-the second of three layers and a perplexity of 56.2 after far longer training,
-are not reproduced here.
+The second layer is better than random trees, but worse than right-branching
+trees, which suit English. The paper's scores, an F1 of 47.7 from the second of
+three layers and a perplexity of 56.2 after much longer training, are not
+reproduced here.
 """
 
 import argparse
@@ -70,28 +70,28 @@ from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/on-lstm-language-model")
 SEED = 0
-HELD_OUT = 3_911  # the first lines of the text: those that have trees
+HELD_OUT = 3_911  # number of first lines of the text, which have trees
 UNKNOWN, NUMBER, END = "<unk>", "N", "<eos>"
-LONGEST = 40  # words of a sentence that is parsed
+LONGEST = 40  # largest number of words of a parsed sentence
 PUNCTUATION = {"-NONE-", ".", ",", ":", "``", "''", "-LRB-", "-RRB-"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Sizes and rates of a run; the paper's are in `PAPER`."""
+    """Sizes and rates of a run; those of the paper are in `PAPER`."""
 
     embedding: int = 128  # also the last layer's units: the softmax is tied
-    units: int = 128  # of the other layers
-    chunk: int = 8  # neurons that share a level
+    units: int = 128  # units of the other layers
+    chunk: int = 8  # number of neurons that share a level
     layers: int = 2
     batch: int = 20
-    steps: int = 35  # that gradients go back
+    steps: int = 35  # length of back-propagation through time
     learning_rate: float = 5e-3  # falls to 0 in a straight line
     dropout: float = 0.1  # before, between and after the layers
     dropconnect: float = 0.0
-    minutes: float = 12.0  # of training, for each of the two models
-    sentences: int | None = None  # of a text; all if None
-    turn: int = 50  # batches, then it is the other's turn
+    minutes: float = 12.0  # of training for each of the two models
+    sentences: int | None = None  # number of sentences per text; all if None
+    turn: int = 50  # number of batches before the models alternate
 
 
 PAPER = Config(
@@ -121,7 +121,7 @@ SMOKE = Config(
 
 
 class Vocabulary:
-    """Words and their numbers; 0 is padding."""
+    """Words and their ids; 0 is padding."""
 
     def __init__(self, sentences):
         self.words = ["", *dict.fromkeys(w for s in sentences for w in s)]
@@ -131,7 +131,7 @@ class Vocabulary:
         return [self.ids.get(w, self.ids[UNKNOWN]) for w in words]
 
     def normalize(self, word):
-        """Writes a word of the newspaper as the language model's text does."""
+        """Converts a word of the treebank to the form of the text."""
         word = word.lower().replace("\\/", "/")
         if word in self.ids:
             return word
@@ -141,7 +141,7 @@ class Vocabulary:
 def text(config):
     """Returns the vocabulary, and the sentences of each part.
 
-    What is parsed later is not trained on.
+    Sentences that are parsed later are not used in training.
     """
     sentences = {k: v["tokens"] for k, v in load("ptb").items()}
     vocabulary = Vocabulary(sentences["train"])
@@ -152,10 +152,10 @@ def text(config):
 
 
 def windows(ids, batch, steps):
-    """Cuts a text into streams, and these into windows.
+    """Splits a text into streams, and the streams into windows.
 
-    Row `i` of a batch goes on where row `i` of the batch before ended. Returns
-    inputs and targets, int32 `(n * batch, steps)` each.
+    Row `i` of a batch continues row `i` of the previous batch. Returns inputs
+    and targets, int32 `(n * batch, steps)` each.
     """
     n = (len(ids) - 1) // (batch * steps)
     length = n * steps
@@ -169,7 +169,7 @@ def windows(ids, batch, steps):
 
 
 def unigram(train, test, size):
-    """Returns the perplexity of who knows only how frequent words are."""
+    """Returns the perplexity of a unigram model."""
     counts = np.bincount(train.ravel(), minlength=size) + 1
     return round(float(np.exp(-np.log(counts / counts.sum())[test].mean())), 2)
 
@@ -178,22 +178,22 @@ def unigram(train, test, size):
 
 
 def kernel_initializer():
-    """Draws kernels that give gates a standard deviation of 3 or so.
+    """Returns an initializer for gates with a standard deviation of about 3.
 
-    Halved by two gates and squeezed by two tanhs, a signal of 1 comes out of
-    a layer as 0.12 with Keras' own kernels, and as 0.02 of two: the models
-    then learn how frequent words are, and no more.
+    With Keras' default kernels, two gates and two tanhs reduce a signal of 1
+    to 0.12 after one layer, and to 0.02 after two; the models then learn only
+    the frequencies of words.
     """
     return keras.initializers.VarianceScaling(9.0, "fan_in", "normal")
 
 
 def widths(config, units):
-    """Returns the widths of the layers; the last is the embedding's."""
+    """Returns the widths of the layers; the last equals the embedding's."""
     return [units] * (config.layers - 1) + [config.embedding]
 
 
 def on_lstm_layers(config, **more):
-    """Returns the layers whose distances make trees."""
+    """Returns the layers whose distances give trees."""
     return [
         ONLSTM(
             n,
@@ -209,10 +209,10 @@ def on_lstm_layers(config, **more):
 
 
 def lstm_layers(config):
-    """Returns LSTM layers with as many parameters, as near as it goes."""
+    """Returns LSTM layers with nearly the same number of parameters."""
 
     def count(units, columns):
-        """Counts, with so many columns of the kernels for each unit."""
+        """Counts parameters, given the columns of the kernels per unit."""
         sizes = [config.embedding, *widths(config, units)]
         return sum(columns * n * (m + n + 1) for m, n in pairwise(sizes))
 
@@ -233,7 +233,7 @@ def lstm_layers(config):
 
 
 def language_model(layers, config, size):
-    """Puts recurrent layers between an embedding and its own transpose."""
+    """Places recurrent layers between an embedding and its transpose."""
     scale = math.sqrt(config.embedding)
     words = keras.layers.ReversibleEmbedding(
         size,
@@ -270,10 +270,10 @@ def parser(trained, config, size):
 
 
 class Learner:
-    """A model in training, for so many seconds of its own.
+    """A model in training, with its own time limit.
 
-    Each turn is an epoch to Keras, and is backed up: a run that was killed
-    goes on, with nothing in its memory of what it read.
+    Each turn is an epoch in Keras, and is backed up: a killed run resumes, but
+    its recurrent states are reset.
     """
 
     def __init__(self, name, model, config, path):
@@ -296,7 +296,7 @@ class Learner:
 
     @property
     def left(self):
-        """Returns the share of the time that is left."""
+        """Returns the remaining share of the time."""
         return 1 - self.log.seconds / (60 * self.config.minutes)
 
     def turn(self, x, y):
@@ -326,12 +326,12 @@ class Learner:
         return loss
 
     def forget(self):
-        """Forgets what was read."""
+        """Resets the recurrent states."""
         for layer in self.recurrent:
             layer.reset_state()
 
     def perplexity(self, x, y):
-        """Returns that of a text, read from the start."""
+        """Returns the perplexity of a text, read from the start."""
         self.forget()
         batch = self.config.batch
         loss = self.model.evaluate(x, y, batch_size=batch, verbose=0)
@@ -348,7 +348,7 @@ class Learner:
         return full + more * rows / len(x)
 
     def figures(self, data):
-        """Returns what was measured."""
+        """Returns the measurements."""
         return {
             "parameters": self.model.count_params(),
             "recurrent_parameters": sum(
@@ -362,7 +362,7 @@ class Learner:
 
 
 def train(learners, x, y):
-    """Lets them take turns, so that a busy machine slows both alike."""
+    """Trains the models in turns, so that other load slows both equally."""
     while any(learner.left > 0 for learner in learners):
         said = []
         for learner in learners:
@@ -379,9 +379,9 @@ def train(learners, x, y):
 
 
 def bare(tree):
-    """Writes a tree of the treebank as `induce_tree` does.
+    """Converts a tree of the treebank to the form of `induce_tree`.
 
-    That is lists of words: no labels, no punctuation, no traces.
+    The result is nested lists of words without labels, punctuation and traces.
     """
     label, *parts = tree
     if isinstance(parts[0], str):
@@ -392,8 +392,8 @@ def bare(tree):
 def spans(tree):
     """Returns the words of a tree and its brackets.
 
-    Brackets are pairs of begin and end. What every tree has is left out:
-    those of one word, and of all words.
+    Brackets are pairs of begin and end. Those of one word and of all words are
+    omitted, since every tree has them.
     """
     words, brackets = [], set()
 
@@ -418,7 +418,7 @@ def f1(found, wanted):
 def distances_of(model, vocabulary, sentences, batch=64):
     """Returns, for each layer, the distances of each sentence's words.
 
-    A sentence is read from zero states, after the end of another one.
+    A sentence is read from zero states, after an end-of-sentence token.
     """
     n = max(map(len, sentences)) + 1
     ids = np.zeros((len(sentences), n), "int32")
@@ -444,7 +444,7 @@ def score(distances, sentences, wanted):
 
 
 def scores(layers, sentences, wanted):
-    """Returns the F1 of each layer, of trees of no model, and the bound."""
+    """Returns the F1 of each layer, of the baselines, and the upper bound."""
     lengths = [len(s) for s in sentences]
     random = np.random.default_rng(SEED)
     kinds = {f"layer {i}": layer for i, layer in enumerate(layers, start=1)}
@@ -455,7 +455,7 @@ def scores(layers, sentences, wanted):
         kind: score(distances, sentences, wanted)
         for kind, distances in kinds.items()
     }
-    # with every bracket right, a binary tree still has n - 2 of them
+    # even with every bracket correct, a binary tree has n - 2 of them
     pairs = zip(lengths, wanted, strict=True)
     bound = [2 * len(b) / (n - 2 + len(b)) for n, b in pairs]
     result["best binary trees"] = np.mean(bound)
@@ -463,7 +463,7 @@ def scores(layers, sentences, wanted):
 
 
 def f1_of(model, vocabulary, most):
-    """Returns the scores on the treebank's sentences, and on the short ones."""
+    """Returns the scores on all and on the short sentences."""
     trees = load("treebank_sample")["all"]["trees"][:most]
     pairs = [spans(bare(tree)) for tree in trees]
     pairs = [(w, b) for w, b in pairs if 3 <= len(w) <= LONGEST]
@@ -491,7 +491,7 @@ def draw_tree(axes, tree, distances):
     words = []
 
     def visit(node):
-        """Draws a node; returns where its stem begins."""
+        """Draws a node; returns the position of its stem."""
         if not isinstance(node, list):
             words.append(node)
             return len(words) - 1, 0
@@ -523,7 +523,7 @@ def draw_trees(path, sentences, distances):
 
 
 def draw_training(path, learners, x):
-    """Draws the perplexity of what is being read, by how much was."""
+    """Plots the training perplexity over epochs."""
     figure = Figure(figsize=(6, 4))
     axes = figure.subplots()
     for learner in learners:
@@ -536,7 +536,7 @@ def draw_training(path, learners, x):
 
 
 def save(figure, path):
-    """Writes a picture, whole or not at all."""
+    """Writes a picture atomically."""
     with replacing(path) as new:
         figure.savefig(new, dpi=120, bbox_inches="tight", format="png")
 
@@ -545,7 +545,7 @@ def save(figure, path):
 
 
 def main(words=None):
-    """Trains both models, measures, parses, draws."""
+    """Trains both models, evaluates, parses and plots."""
     config, folder = arguments(words)
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(SEED)
@@ -595,7 +595,7 @@ def main(words=None):
     draw_trees(folder / "trees.png", chosen, second)
     with replacing(folder / "model.keras") as new:
         model.save(new)
-    for learner in learners:  # the next run is another one
+    for learner in learners:  # the next run starts from scratch
         learner.backup.path.unlink()
     report(metrics, folder)
 
@@ -617,7 +617,7 @@ def arguments(words):
 
 
 def report(metrics, folder):
-    """Prints what was measured."""
+    """Prints the measurements."""
     print(f"\n{'perplexity':10}{'valid':>10}{'test':>10}{'epochs':>10}")
     for name in ("ON-LSTM", "LSTM"):
         keys = "valid_perplexity", "test_perplexity", "epochs"
@@ -636,4 +636,4 @@ if __name__ == "__main__":
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted; the same command goes on.")
+        sys.exit("\nInterrupted. The same command resumes the run.")

@@ -1,4 +1,4 @@
-"""Positions beyond the trained length: what each kind of embedding does there.
+"""Behavior of position embeddings beyond the trained length.
 
 Article: https://kexue.fm/archives/8265
     《Transformer升级之路：2、博采众长的旋转式位置编码》
@@ -9,20 +9,20 @@ Article: https://kexue.fm/archives/8823
 Article: https://kexue.fm/archives/7947
     《层次分解位置编码，让BERT可以处理超长文本》
 
-Small causal character models, alike but for their positions, are trained on
-128 characters at a time and then read 512, of text held out.
+Small causal character models that differ only in their positions are trained
+on 128 characters at a time, and then read 512 characters of held-out text.
 
-Data: the documentation that Python carries (`pydoc_data.topics`), each tenth
-topic held out; so the text, and a little of the figures, follow the version
-of Python. Two blocks of 4 heads of 16, 0.1 million weights, 1000 steps of 16
+Data: the documentation in Python (`pydoc_data.topics`), with each tenth topic
+held out, so the text and, slightly, the results depend on the version of
+Python. Two blocks of 4 heads of 16, 0.1 million weights, 1000 steps of 16
 windows, Adam.
 
 python examples/rotary_extrapolation.py
 python examples/rotary_extrapolation.py --smoke    (three steps of each)
 
 Measured on 2026-11-21 by the first command, seed 0 (one run of each), Python
-3.11, on a shared 2-core Xeon, TensorFlow 2.21 with XLA, while other work ran
-beside it: 39 to 87 s of training each, 275 s in all. Bits a character:
+3.11, on a shared 2-core Xeon under other load, TensorFlow 2.21 with XLA: 39 to
+87 s of training each, 275 s in all. Bits a character:
 
     position                                 64-127  128-255  256-511
     learned, 128 rows; hierarchical beyond    2.797    5.458    5.395
@@ -32,16 +32,16 @@ beside it: 39 to 87 s of training each, 275 s in all. Bits a character:
     rotary, window of 128 when reading        2.484    2.309    2.293
     rotary, scores scaled by log n            2.509    3.658    5.305
 
-The standard errors are near 0.1 in the first column, over other windows of
-the same text, and near 0.05 in the others. Up to the trained length the rotary
-model has the lowest loss. Beyond it, absolute positions fail at once; rotary
-ones hold to about 1.4 times the length and then fail too: what they never saw
-is how far away things can be. With the same weights, and attention to the last
-128 characters only (9431), it reads on without loss. Scores that grow
-with log n, which gained the author up to 11 points of accuracy there, gain
-little here (his model was a masked one, this is causal). The hierarchical
-table is a start for further training, which is not done here; the bare table
-could not be read at all.
+The standard errors, over windows of the same text, are near 0.1 in the first
+column and near 0.05 in the others. Up to the trained length the rotary model
+has the lowest loss. Beyond it, absolute positions fail at once; rotary
+positions work up to about 1.4 times the length and then fail too, since larger
+distances did not occur in training. With the same weights and attention to
+only the last 128 characters (9431), the loss does not increase. Scores that
+grow with log n, which gained the author up to 11 points of accuracy, gain
+little here (the author's model was masked, this one is causal). The
+hierarchical table is meant as a start for further training, which is not done
+here; the plain table has no vectors for these positions.
 """
 
 import argparse
@@ -74,8 +74,8 @@ HEADS, HEAD_DIM, BLOCKS = 4, 16, 2
 STEPS, BATCH, RATE = 1000, 16, 3e-3
 SEED = 0
 
-# how a model knows of order; with a window, the weights of another one are
-# read by attention to the last 128 characters
+# position embeddings of the models; a model with a window has the weights of
+# another one, and attends only to the last 128 characters
 KINDS = {
     "learned": {},
     "sinusoidal": {},
@@ -99,9 +99,10 @@ RANGES = {"64-127": (64, 128), "128-255": (128, 256), "256-511": (256, 512)}
 
 
 def texts():
-    """Returns the characters and codes of all topics but each tenth, and it.
+    """Returns the characters, and the codes for training and held-out topics.
 
-    A character seen fewer than 20 times is code 0.
+    Each tenth topic is held out. Characters that occur fewer than 20 times
+    have code 0.
     """
     topics = [text for _, text in sorted(pydoc_data.topics.topics.items())]
     held_out = "\n\n".join(topics[::10])
@@ -117,7 +118,7 @@ def texts():
 
 
 def random_windows(codes, count, length, seed):
-    """Returns inputs and targets, `(count, length)`, at random places."""
+    """Returns inputs and targets, `(count, length)`, at random positions."""
     random = np.random.default_rng(seed)
     starts = random.integers(len(codes) - length, size=(count, 1))
     windows = codes[starts + np.arange(length + 1)]
@@ -125,7 +126,7 @@ def random_windows(codes, count, length, seed):
 
 
 def all_windows(codes, length):
-    """Returns inputs and targets, one window after the other."""
+    """Returns inputs and targets of consecutive windows."""
     count = (len(codes) - 1) // length
     shape = count, length
     x, y = codes[: count * length], codes[1 : count * length + 1]
@@ -133,7 +134,7 @@ def all_windows(codes, length):
 
 
 def build(vocabulary, kind, window=None):
-    """Returns a causal model of `(batch, length)` codes, giving logits."""
+    """Returns a causal model from `(batch, length)` codes to logits."""
     dim = HEADS * HEAD_DIM
     ids = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(
@@ -164,7 +165,7 @@ def build(vocabulary, kind, window=None):
 
 
 def train(model, x, y, steps, jit_compile):
-    """Fits on each window once; returns the seconds."""
+    """Trains on each window once; returns the seconds."""
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=RATE, warmup_steps=steps // 10, alpha=0.05
     )
@@ -179,7 +180,7 @@ def train(model, x, y, steps, jit_compile):
 
 
 def losses(model, x, y):
-    """Returns the bits that each character costs, `(windows, length)`."""
+    """Returns the bits of each character, `(windows, length)`."""
     parts = [model(x[i : i + 8]) for i in range(0, len(x), 8)]
     logits = np.concatenate([keras.ops.convert_to_numpy(p) for p in parts])
     logits = logits.astype("float64")
@@ -200,7 +201,7 @@ def by_range(bits):
 
 
 def draw(curves, path):
-    """Draws the bits at each position, averaged over 16 neighbours."""
+    """Plots the bits at each position, averaged over 16 neighbors."""
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
     for kind, bits in curves.items():
@@ -223,25 +224,25 @@ def draw(curves, path):
 
 
 def _mixed(axes):
-    """Coordinates with x of the data and y of the axes."""
+    """Returns a transform with x in data and y in axes coordinates."""
     return axes.get_xaxis_transform()
 
 
 def write(path, figures):
-    """Writes figures as JSON, whole or not at all."""
+    """Writes results as JSON atomically."""
     with replacing(path) as new:
         new.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
 def main():
-    """Trains each kind, reads, draws."""
+    """Trains and evaluates each kind, and plots the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     smoke = parser.parse_args().smoke
     folder, steps, jit = FOLDER, STEPS, has_xla()
     if smoke:
         folder = FOLDER.with_name(f"smoke-{FOLDER.name}")
-        steps, jit = 3, False  # compiling would take most of the time
+        steps, jit = 3, False  # compilation would take most of the time
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "trained": TRAINED,

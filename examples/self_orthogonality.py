@@ -1,19 +1,19 @@
-"""Filters of a convolutional network that keep apart, on Fashion-MNIST.
+"""Orthogonality penalties for convolutional filters on Fashion-MNIST.
 
 Article: https://kexue.fm/archives/7169
     《Self-Orthogonality Module：一个即插即用的核正交化模块》
 
-Data: Fashion-MNIST, 60 000 images to train on, 10 000 to test, the mean grey
-taken off. Two convolutions of stride 2, 16 filters of 5x5 and 32 of 3x3, each
-linear, without bias, before batch normalization; 2 epochs.
+Data: Fashion-MNIST, 60 000 images to train on, 10 000 to test, with the mean
+grey level subtracted. Two convolutions of stride 2 with 16 filters of 5x5 and
+32 of 3x3, linear and without bias, each before batch normalization; 2 epochs.
 
 python examples/self_orthogonality.py
 python examples/self_orthogonality.py --smoke    (seconds)
 
 Measured on 2026-11-21 by the first command, seeds 0 to 4, TensorFlow 2.21 on
-a 2-core Xeon that others used too (6.9 minutes, 276 s of processor time); mean
-and standard deviation over the seeds. The cosines are the mean absolute ones
-of all pairs of filters of a convolution:
+a shared 2-core Xeon (6.9 minutes, 276 s of processor time); mean and standard
+deviation over the seeds. The cosines are means of absolute values over all
+pairs of filters of a convolution:
 
                         none              kernel (BigGAN)   self-orthogonality
     test accuracy       0.8765 ± 0.0025   0.8762 ± 0.0057   0.8779 ± 0.0050
@@ -22,10 +22,10 @@ of all pairs of filters of a convolution:
     cosines, second     0.074 ± 0.002     0.010 ± 0.000     0.062 ± 0.003
     the same, at start  0.067 ± 0.002     0.067 ± 0.002     0.067 ± 0.002
 
-Training alone brings filters closer to each other, both penalties keep them
-apart: the module gently, the penalty of the kernel as far as its weight goes.
-Accuracies differ by less than the seeds do, so the small gain that the paper
-reports is neither confirmed nor refuted here.
+Training without a penalty makes filters more similar; both penalties make them
+less similar: the module slightly, the kernel penalty depending on its weight.
+Accuracies differ by less than the spread over the seeds, so the small gain that
+the paper reports is neither confirmed nor refuted here.
 """
 
 import argparse
@@ -52,8 +52,8 @@ EPOCHS = 2
 LEARNING_RATE = 2e-3
 SEEDS = range(5)
 
-# arguments of both convolutions; means over pairs, as the sums of 16 or 32
-# filters at the paper's weights would drown the cross-entropy
+# arguments of both convolutions; means over pairs, since the sums of 16 or 32
+# filters with the paper's weights would dominate the cross-entropy
 METHODS = {
     "none": lambda: {},
     "kernel (BigGAN)": lambda: {
@@ -92,7 +92,7 @@ def build(method):
 
 
 def cosines(model):
-    """The cosines of all pairs of filters, for each convolution."""
+    """Returns the cosines of all pairs of filters for each convolution."""
     each = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -104,7 +104,7 @@ def cosines(model):
 
 
 def train(method, seed, data, epochs):
-    """Trains one network; returns it and its figures."""
+    """Trains one network; returns it and its metrics."""
     (x, y), (test_x, test_y) = data
     keras.utils.set_random_seed(seed)
     model = build(method)
@@ -125,7 +125,7 @@ def train(method, seed, data, epochs):
 
 
 def draw_filters(models, path):
-    """Draws the first layer's filters of one network a row."""
+    """Draws the filters of the first layer, with one network per row."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(
@@ -143,7 +143,7 @@ def draw_filters(models, path):
 
 
 def draw_angles(models, path):
-    """Draws the distribution of the angles between filters, a layer each."""
+    """Plots the distribution of the angles between filters by layer."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="tight")
@@ -158,7 +158,7 @@ def draw_angles(models, path):
 
 
 def main():
-    """Trains every method with every seed, prints and draws the figures."""
+    """Trains every method with every seed, prints and plots the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     smoke = parser.parse_args().smoke
@@ -167,7 +167,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     seeds, epochs, most = ([0], 1, 1000) if smoke else (SEEDS, EPOCHS, 60_000)
     splits = load("fashion_mnist")
-    mean = splits["train"]["x"].mean()  # inputs of all directions, so centred
+    mean = splits["train"]["x"].mean()  # centred inputs have all directions
     data = [
         (
             ((splits[s]["x"][:most] - mean) / 128).astype("float32"),
@@ -177,7 +177,7 @@ def main():
     ]
 
     start, results, models = time.monotonic(), {m: [] for m in METHODS}, {}
-    for seed in seeds:  # methods in turn, so that all meet the same machine
+    for seed in seeds:  # methods alternate, so the machine's load is shared
         for method, runs in results.items():
             model, figures = train(method, seed, data, epochs)
             runs.append(figures)

@@ -1,4 +1,4 @@
-"""Seven ways to train a small text classifier, against plain Adam.
+"""Seven techniques for training a small text classifier, and plain Adam.
 
 Article: https://kexue.fm/archives/6869
     《Keras实现两个优化器：Lookahead和LazyOptimizer》
@@ -9,37 +9,36 @@ Article: https://kexue.fm/archives/7466
 Article: https://kexue.fm/archives/7643
     《我们真的需要把训练集的损失降低到零吗？》
 
-Data: the sentiment set of bert4keras, 16 883 reviews to train on, 2 111 to
-validate, 2 111 to test. A third of the test texts (677) are in train word by
-word, so that the others have a column of their own. No pretrained weights:
-codes of characters and of pairs of them, 49 064 in all, the means and maxima
-of their embeddings, one hidden layer.
+Data: the sentiment data set of bert4keras, 16 883 reviews to train on, 2 111 to
+validate, 2 111 to test. A third of the test texts (677) also occur literally in
+train, so the others have a separate column. There are no pretrained weights:
+the network has embeddings of characters and of pairs of characters, 49 064 in
+all, their means and maxima, and one hidden layer.
 
-Every network has the same 1 200 steps of 32 reviews at the same learning
-rates. The weights that are tested are the best of eight by accuracy on the
-validation texts; "last step" is without that choice. Strengths were chosen on
-these texts too, with seed 0, among 2 to 5 values each, and some 9 for VAT. VAT
-has the labels of 168 reviews, and in each step 32 reviews without label beside
-32 with.
+Every network is trained for 1 200 steps of 32 reviews with the same learning
+rates. The tested weights are the best of eight by accuracy on the validation
+texts; "last step" is without that selection. Strengths were also selected on
+these texts, with seed 0, among 2 to 5 values each, and about 9 for VAT. VAT
+has the labels of 168 reviews, and each step uses 32 unlabeled reviews in
+addition to 32 labeled ones.
 
-On TensorFlow, Keras' Adam squares the gradients of a repeated token one by
-one, and so takes longer steps along it than on other backends. All rows sum
-first (`SummedGradients`, `LazyOptimizer` or the training wrapper), except for
-"Adam, not summed", which shows what that costs.
+On TensorFlow, Keras' Adam squares the gradients of a repeated token
+separately, and so takes larger steps for it than on other backends. All rows
+sum them first (`SummedGradients`, `LazyOptimizer` or the training wrapper),
+except for "Adam, not summed", which shows the difference.
 
 python examples/text_classification_regularized.py
 python examples/text_classification_regularized.py --methods adam fgm --seeds 0
 python examples/text_classification_regularized.py --smoke    (seconds)
 
-Finished runs are not repeated: call it again to continue.
+Finished runs are not repeated; the same command continues.
 
-The figures below are those of an earlier version, in which no row but
-LazyOptimizer summed, and VAT ran without XLA. Measured on 2026-11-21, seeds 0
-to 4, TensorFlow 2.21 on two cores of a shared Intel Xeon that had other work
-(a load of 6 to 11), by several calls for some methods and seeds each, up to
-four at a time: 47 minutes in sum, 18 of processor time. Test accuracy in %,
-mean and standard deviation over the seeds, and seconds of processor time a
-run:
+The results below are those of an earlier version, in which only LazyOptimizer
+summed gradients, and VAT ran without XLA. Measured on 2026-11-21, seeds 0 to
+4, TensorFlow 2.21 on two cores of a shared Intel Xeon under other load (6 to
+11), by several calls for some methods and seeds each, up to four at a time: 47
+minutes in total, 18 of processor time. Test accuracy in %, mean and standard
+deviation over the seeds, and seconds of processor time per run:
 
                                     test  not in train     last step    s
     Adam                    91.53 ± 0.34  88.94 ± 0.49  91.64 ± 0.35   17
@@ -53,14 +52,14 @@ run:
     VAT, 1 % labels         71.72 ± 1.78  66.15 ± 3.04  64.89 ± 6.50   69
     TF-IDF, 1 % labels      74.96 ± 1.86  73.85 ± 3.43                  6
 
-No technique helps much here, and none reaches TF-IDF. Of the same seeds,
-LazyOptimizer beats Adam in 5 of 5 (by 0.33 ± 0.24) and the gradient penalty
-in 4 of 5 (0.46 ± 0.37); on the validation texts neither does (0.05 ± 0.46 and
-0.04 ± 0.31), and 2 111 texts alone make an accuracy uncertain by 0.6. FGM,
-Lookahead and flooding are within the spread of the seeds. VAT gains 2.4
-points if it is stopped early, by 2 111 labels that its training did not have,
-and only on texts that it read without label: on others it loses 1.1, and to
-the last step 2.5. The articles' gains are those of pretrained BERT.
+No technique helps much here, and none reaches TF-IDF. With the same seeds,
+LazyOptimizer beats Adam in 5 of 5 cases (by 0.33 ± 0.24) and the gradient
+penalty in 4 of 5 (by 0.46 ± 0.37); on the validation texts neither does (0.05 ±
+0.46 and 0.04 ± 0.31), and with 2 111 texts an accuracy has an uncertainty of
+0.6. FGM, Lookahead and flooding are within the spread over the seeds. VAT gains
+2.4 points with early stopping, by 2 111 labels that its training did not have,
+and only on texts that it read without labels: on the others it loses 1.1, and
+at the last step 2.5. The gains in the articles are for pretrained BERT.
 """
 
 import argparse
@@ -93,25 +92,25 @@ from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/text-classification-regularized")
 SEEDS = range(5)
-FEW = 0.01  # of the training texts keep their label in two of the rows
-LEAST = {1: 2, 2: 5}  # places where a character has to be, and a pair
-NGRAMS = (1, 2)  # characters, of TF-IDF
-STRENGTHS = (1.0, 3.0, 10.0, 30.0)  # of the regression, by validation
+FEW = 0.01  # share of the training texts with labels in two of the rows
+LEAST = {1: 2, 2: 5}  # least number of occurrences of characters and pairs
+NGRAMS = (1, 2)  # numbers of characters for TF-IDF
+STRENGTHS = (1.0, 3.0, 10.0, 30.0)  # of the regression, for validation
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What all networks share."""
+    """Settings of all networks."""
 
-    length: int = 128  # characters that are read of a text
-    dim: int = 32  # of a character or a pair
-    units: int = 64  # of the hidden layer
+    length: int = 128  # number of characters that are read of a text
+    dim: int = 32  # embedding size of a character or a pair
+    units: int = 64  # units of the hidden layer
     dropout: float = 0.3  # of whole features of a text, and of hidden units
     batch: int = 32
     steps: int = 1200
-    every: int = 150  # steps, then a look at the validation texts
+    every: int = 150  # number of steps between validations
     learning_rate: float = 5e-3  # falls to 0 along a cosine
-    texts: int | None = None  # of each split; all if None
+    texts: int | None = None  # number of texts per split; all if None
     jit_compile: bool = True
 
 
@@ -122,18 +121,18 @@ SMOKE = Config(
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A row of the table: a wrapper of Adam, or one of the model."""
+    """A row of the table, with a wrapper of Adam or of the model."""
 
     title: str
     wrap: Callable | None = None  # class that takes the model
     optimizer: Callable | None = None  # class that takes Adam
     summed: bool = True  # whether gradients of repeated tokens are summed
     arguments: dict = dataclasses.field(default_factory=dict)
-    few: bool = False  # only 1 % of the labels
-    unlabeled: bool = False  # and as many texts without label in each batch
+    few: bool = False  # whether to use only 1 % of the labels
+    unlabeled: bool = False  # whether batches have equally many unlabeled texts
 
 
-# strengths were chosen by the validation texts, with seed 0
+# strengths were selected on the validation texts, with seed 0
 METHODS = {
     "adam": Method("Adam"),
     "adam-unsummed": Method("Adam, not summed", summed=False),
@@ -180,7 +179,7 @@ def grams(text, n):
 def encode(texts, codes, length):
     """Returns the codes of the first characters of each text, and of pairs.
 
-    They are `length` numbers each: 0 after the end, 1 if not known.
+    There are `length` codes of each kind: 0 after the end, 1 if unknown.
     """
     x = np.zeros((len(texts), len(LEAST) * length), "int32")
     for row, text in zip(x, texts, strict=True):
@@ -191,7 +190,7 @@ def encode(texts, codes, length):
 
 
 def prepare(splits, config):
-    """Adds to each split `x`, the codes, and `seen`: is it in train too?
+    """Adds the codes `x` and `seen`, whether a text is in train, to splits.
 
     Returns the number of codes.
     """
@@ -210,7 +209,7 @@ def prepare(splits, config):
 
 
 def labeled(y, few, seed):
-    """Returns the rows that keep their label: as many of each class if few."""
+    """Returns the rows with labels: equally many per class if `few`."""
     if not few:
         return np.arange(len(y))
     random = np.random.default_rng(seed)
@@ -266,13 +265,13 @@ def build(size, config):
 
 
 def right(model, split):
-    """Returns for each text whether the model's class is its label."""
+    """Returns whether the model's class is correct for each text."""
     logits = model.predict(split["x"], batch_size=256, verbose=0)
     return logits.argmax(axis=-1) == split["y"]
 
 
 def train(method, seed, splits, size, config):
-    """Trains one network; returns its figures."""
+    """Trains one network; returns its metrics."""
     keras.utils.set_random_seed(seed)
     model = build(size, config)
     optimizer = keras.optimizers.Adam(
@@ -323,7 +322,7 @@ def train(method, seed, splits, size, config):
 
 
 def judge(hits, test):
-    """Accuracy on the test texts, and on those that train does not have."""
+    """Returns the accuracy on all test texts, and on those not in train."""
     return {
         "test": float(hits.mean()),
         "unseen": float(hits[~test["seen"]].mean()),
@@ -331,7 +330,7 @@ def judge(hits, test):
 
 
 def baseline(few, seed, splits):
-    """TF-IDF of characters and pairs of them, and a logistic regression."""
+    """Trains TF-IDF of characters and pairs with a logistic regression."""
     start = time.perf_counter(), time.process_time()
     counts = TfidfVectorizer(
         analyzer="char", ngram_range=NGRAMS, min_df=2, sublinear_tf=True
@@ -358,11 +357,11 @@ def baseline(few, seed, splits):
     }
 
 
-# === Runs that are done, and those to do ===
+# === Finished and missing runs ===
 
 
 def settings(name, config):
-    """Returns all that a run depends on but its seed; JSON-clean."""
+    """Returns all settings of a run but its seed; JSON-clean."""
     if name in BASELINES:
         found = {"ngrams": NGRAMS, "strengths": STRENGTHS, "few": FEW}
         found["texts"] = config.texts
@@ -376,18 +375,18 @@ def settings(name, config):
 
 
 def read(path):
-    """Returns what is in a file of results; nothing if there is none."""
+    """Returns the results in a file; an empty dict if there is none."""
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
 def write(path, content):
-    """Writes JSON, whole or not at all."""
+    """Writes JSON atomically."""
     with replacing(path) as new:
         new.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def finished(path, names, seeds, config):
-    """Returns the runs of `names` that need not be done again, by name."""
+    """Returns the finished runs of `names`, by name."""
     runs = read(path)
     return {
         name: [
@@ -401,7 +400,7 @@ def finished(path, names, seeds, config):
 
 
 def run_all(path, names, seeds, config, splits, size):
-    """Does the runs that are not done; writes each as soon as it is."""
+    """Executes the missing runs, and writes each result at once."""
     # nothing is drawn for TF-IDF with all labels
     todo = [
         (name, 0 if name == "tf-idf" else seed)
@@ -426,7 +425,7 @@ def run_all(path, names, seeds, config, splits, size):
 
 
 def title(name):
-    """Returns the name of a row."""
+    """Returns the title of a row."""
     return BASELINES[name] if name in BASELINES else METHODS[name].title
 
 
@@ -451,7 +450,7 @@ def table(results):
 
 
 def draw(results, config, path):
-    """Draws the accuracy of each run, and the way there."""
+    """Plots the accuracy of each run, and the validation curves."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
@@ -481,7 +480,7 @@ def draw(results, config, path):
 
 
 def main(words=None):
-    """Does what is not done of the table, prints and draws it."""
+    """Executes the missing runs, prints and plots the table."""
     names = [*METHODS, *BASELINES]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--methods", nargs="+", choices=names, default=names)
@@ -502,7 +501,7 @@ def main(words=None):
     path = folder / "results.json"
     run_all(path, given.methods, seeds, config, splits, size)
 
-    # all that is done, also what other calls have done
+    # all finished runs, including those of earlier calls
     results = finished(path, names, sorted({*SEEDS, *seeds}), config)
     results = {name: runs for name, runs in results.items() if runs}
     print("", *table(results), sep="\n")
@@ -531,4 +530,4 @@ if __name__ == "__main__":
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. What is finished is kept.")
+        sys.exit("\nInterrupted. Finished runs are kept.")

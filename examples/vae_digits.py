@@ -1,17 +1,16 @@
-"""A VAE that writes digits, from data to a SavedModel that draws them.
+"""A VAE that generates digits, from the data to a SavedModel.
 
 Article: https://kexue.fm/archives/5253
     《变分自编码器（一）：原来是这么一回事》
 
-Data: UCI digits, 8x8, as scikit-learn carries them; 1200 to train on, 597
-held out.
+Data: UCI digits of scikit-learn, 8x8; 1200 to train on, 597 held out.
 
 python examples/vae_digits.py
-python examples/vae_digits.py --smoke    (a few steps, in a folder of its own)
+python examples/vae_digits.py --smoke    (a few steps, in a separate folder)
 
 Measured on 2026-11-30 by the first command, seed 0, on two shared cores of an
-AMD EPYC, TensorFlow 2.21, while other work ran beside it: 86 s of training,
-103 s in all. The digits that `ddpm_digits.py` makes are in brackets.
+AMD EPYC, TensorFlow 2.21, under other load: 86 s of training, 103 s in all. The
+results of `ddpm_digits.py` are in brackets.
 
     share of confident samples / of real digits       0.806  (0.857)
     smallest and largest share of a class             7.1 %, 17.3 %
@@ -19,8 +18,8 @@ AMD EPYC, TensorFlow 2.21, while other work ran beside it: 86 s of training,
     nearest training digit / of held-out digits       1.021  (1.070)
     held-out loss: error and divergence               8.84 + 8.07
 
-The reconstructions are hard to tell from the digits; the samples are blurred,
-as they are the means of normal pixels.
+The reconstructions are hard to distinguish from the digits; the samples are
+blurred, since they are means of normal pixels.
 """
 
 import argparse
@@ -35,11 +34,11 @@ from su_models.runs import draw_run, evaluate_run
 from su_models.tasks import find_task
 
 FOLDER = pathlib.Path("runs/vae-digits")
-TASK = find_task("vae-digits")  # `su-models train vae-digits` trains the same
+TASK = find_task("vae-digits")  # as in `su-models train vae-digits`
 
 
 def main():
-    """Trains, draws, judges, exports."""
+    """Trains, samples, evaluates and exports."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     task, folder, number = TASK, FOLDER, None
@@ -63,4 +62,4 @@ if __name__ == "__main__":
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on from here.")
+        sys.exit("\nInterrupted. The same command resumes the training.")

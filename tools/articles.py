@@ -30,7 +30,7 @@ def citations(root=ROOT):
                 ):
                     name = getattr(node, "name", path.stem)
                     where = path.relative_to(root).as_posix()
-                    # a title too long for its line goes on in the next
+                    # a long title continues in the next line
                     title = re.sub(r"\n\s*", "", title)
                     yield int(number), title, place, name, where
 

@@ -1,8 +1,8 @@
-"""What the tests of each room cost, in seconds of CPU, beside its budget.
+"""Reports the CPU time of the tests of each room, and its budget.
 
-A plugin of pytest, which conftest.py loads. It counts seconds of CPU, of all
+A plugin of pytest, which conftest.py loads. It counts CPU seconds of all
 threads and of all processes that a test waits for: these depend far less than
-seconds on the clock on what else the machine does.
+wall-clock time on other load of the machine.
 """
 
 import collections
@@ -12,7 +12,7 @@ import pytest
 
 BUDGETS = {}
 SLOWEST = 10
-ENOUGH = 100  # with fewer tests nothing is printed
+ENOUGH = 100  # nothing is printed for fewer tests
 
 
 def room(nodeid):
@@ -24,7 +24,7 @@ def room(nodeid):
 
 
 def table(seconds, budgets):
-    """Yields lines: what each room and each of the slowest tests took."""
+    """Yields lines with the times of each room and of the slowest tests."""
     rooms, counts = collections.Counter(), collections.Counter()
     for nodeid, value in seconds.items():
         rooms[room(nodeid)] += value
@@ -43,12 +43,12 @@ def table(seconds, budgets):
 
 
 def spent():
-    """Returns the seconds of CPU of this process and its ended children."""
+    """Returns the CPU seconds of this process and its ended children."""
     return sum(os.times()[:4])
 
 
 class Times:
-    """Measures where a test runs, and adds up where all reports go."""
+    """Measures tests in their process, and adds them in the main process."""
 
     def __init__(self):
         self.last = spent()
@@ -75,5 +75,5 @@ class Times:
 
 
 def pytest_configure(config):
-    """Is called by pytest."""
+    """Registers the plugin; pytest calls this function."""
     config.pluginmanager.register(Times())

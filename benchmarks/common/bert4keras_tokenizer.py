@@ -1,9 +1,9 @@
-"""bert4keras' tokenizer in a process, and an environment, of its own.
+"""bert4keras' tokenizer in a separate process and environment.
 
 The interpreter named by SU_MODELS_LEGACY_PYTHON runs this file: bert4keras
 needs Keras 2. It reads one JSON line with the path of a vocabulary,
-`do_lower_case` and texts, answers with their ids, and then encodes them once
-for each line it reads, answering with an empty line.
+`do_lower_case` and texts, and writes their ids. Then, for each further line, it
+encodes the texts once and writes an empty line.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ VARIABLE = "SU_MODELS_LEGACY_PYTHON"
 
 
 class Bert4kerasTokenizer:
-    """The other end: `encode()` lets that process encode all texts.
+    """Controls that process: `encode()` makes it encode all texts.
 
     Args:
         vocabulary: path of the vocabulary.
@@ -25,7 +25,7 @@ class Bert4kerasTokenizer:
         texts: list of str.
 
     Attributes:
-        ids: what it gives for the texts.
+        ids: the ids of the texts.
     """
 
     def __init__(self, vocabulary, lower, texts):
@@ -55,12 +55,12 @@ class Bert4kerasTokenizer:
         self.ids = json.loads(self._ask(json.dumps(request)))
 
     def encode(self):
-        """Returns when all texts are encoded once more."""
+        """Encodes all texts once, and returns afterwards."""
         self._ask("")
 
     def close(self):
         """Ends the process."""
-        with self._process:  # closes its ends, and waits
+        with self._process:  # closes the pipes and waits
             pass
 
     def _ask(self, line):
@@ -75,7 +75,7 @@ class Bert4kerasTokenizer:
 
 
 def serve():
-    """Answers on standard output until standard input ends."""
+    """Serves requests from standard input until it ends."""
     from bert4keras.tokenizers import Tokenizer
 
     request = json.loads(sys.stdin.readline())

@@ -1,4 +1,4 @@
-"""Times peers against each other in one run, and writes down the result."""
+"""Measures peers alternately in one run, and records the results."""
 
 import datetime
 import importlib.metadata
@@ -15,19 +15,19 @@ from rich.table import Table
 
 
 def alternate(peers, rounds, seed=0):
-    """Times functions in turn.
+    """Measures functions alternately.
 
-    Every round runs each of them once, in another order, so that whatever
-    else the machine does falls on all alike.
+    Every round runs each function once, in a random order, so that other load
+    of the machine affects all of them equally.
 
     Args:
         peers: dict from names to functions without arguments. They must be
-            warm, and must not return before they are done.
+            warmed up, and must not return before they are finished.
         rounds: int >= 1.
         seed: int. Seed of the orders.
 
     Returns:
-        A dict from the names to lists of seconds, one a round.
+        A dict from the names to lists of seconds, one per round.
     """
     if rounds < 1:
         raise ValueError(
@@ -43,13 +43,13 @@ def alternate(peers, rounds, seed=0):
 
 
 def summarize(seconds, ours):
-    """Returns median, ratio to our median, min and max, of each peer.
+    """Returns median, ratio to the median of `ours`, min and max of peers.
 
     A ratio above 1 means that `ours` is faster.
 
     Args:
         seconds: dict from names to lists of seconds.
-        ours: the name that the others are compared with.
+        ours: name of the function that the others are compared with.
 
     Returns:
         A dict from the names to dicts; times in milliseconds.
@@ -67,7 +67,7 @@ def summarize(seconds, ours):
 
 
 def show(title, summary):
-    """Prints what `summarize` returned as a table."""
+    """Prints a result of `summarize` as a table."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for head in ("median ms", "peer/ours", "min ms", "max ms"):
@@ -80,23 +80,23 @@ def show(title, summary):
 
 
 def circumstances(*packages):
-    """Returns when and where: date, processor, load, versions of packages."""
+    """Returns the date, the processor, the load and versions of packages."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(" ", "minutes"),
         "device": f"{os.cpu_count()} x {_processor()}",
-        "load": os.getloadavg()[0],  # of the last minute; 0 is a quiet machine
+        "load": os.getloadavg()[0],  # of the last minute; 0 means idle
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
     }
 
 
 def record(path, key, result):
-    """Puts a result into a JSON file, beside those of other keys.
+    """Adds a result to a JSON file with results of other keys.
 
     Args:
-        path: of the file; its folder is created.
-        key: str. What the file has under this name is replaced.
-        result: anything that JSON can hold.
+        path: path of the file; its folder is created.
+        key: str. An existing result of this key is replaced.
+        result: any JSON-serializable object.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def record(path, key, result):
 
 
 def _processor():
-    """The processor's own name; Python's `platform` has it nowhere on Linux."""
+    """Returns the processor's name, which `platform` lacks on Linux."""
     path = pathlib.Path("/proc/cpuinfo")
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
     names = [ln.split(":")[1].strip() for ln in lines if "model name" in ln]

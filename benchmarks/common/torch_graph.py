@@ -1,4 +1,4 @@
-"""Keras' functional models as PyTorch modules with the same weights."""
+"""Conversion of functional Keras models to PyTorch modules."""
 
 import keras
 import torch
@@ -14,31 +14,30 @@ _FUNCTIONS = {
 
 
 def to_torch(model, memory_format=torch.contiguous_format):
-    """Builds the PyTorch module that a functional model amounts to.
+    """Builds a PyTorch module that is equivalent to a functional model.
 
-    The graph is written out as straight PyTorch code (`torch.fx`), so that
-    nothing is interpreted when it runs: `print(module.code)` shows it. Images
-    have their channels first, as PyTorch's layers want them.
+    The graph is converted to plain PyTorch code (`torch.fx`), which
+    `print(module.code)` shows, so that no graph is interpreted at run time.
+    Images have their channels first, as PyTorch's layers require.
 
     Args:
-        model: a functional `keras.Model` for inference, of layers that are
-            each used once.
-        memory_format: `torch.contiguous_format` or `torch.channels_last`, of
-            images and of the kernels of convolutions.
+        model: a functional `keras.Model` for inference, whose layers are each
+            used once.
+        memory_format: `torch.contiguous_format` or `torch.channels_last`, for
+            images and the kernels of convolutions.
 
     Returns:
         A `torch.fx.GraphModule`. It takes the inputs of `model` in their
         order and returns its output.
 
     Raises:
-        ValueError: for a layer that has no counterpart here, or is used
-            twice.
+        ValueError: if a layer has no counterpart here, or is used twice.
     """
     return _Converter(memory_format).convert(model)
 
 
 class _Converter:
-    """One method for each class of layers: takes and returns `fx` nodes."""
+    """Converts layers: one method per class, from `fx` nodes to a node."""
 
     def __init__(self, memory_format):
         self.memory_format = memory_format
@@ -200,7 +199,7 @@ class _Converter:
         if _rank(layer.output) != 4:
             return x
         x = self.graph.call_method("permute", (x, *_TO_FIRST))
-        # or the layers that follow would run in whatever order comes out
+        # otherwise the next layers would use an arbitrary memory format
         order = {"memory_format": self.memory_format}
         return self.graph.call_method("contiguous", (x,), order)
 

@@ -1,4 +1,4 @@
-"""The only room that asks which backend runs."""
+"""Backend-specific code: the only room that asks which backend runs."""
 
 from su_models.backend.assign_if import assign_if
 from su_models.backend.autodiff import (

@@ -1,4 +1,4 @@
-"""Assignments that depend on a tensor."""
+"""Conditional assignments to variables."""
 
 import keras
 from keras import ops
@@ -7,12 +7,13 @@ from keras import ops
 def assign_if(condition, pairs):
     """Assigns values to variables if a tensor is true.
 
-    `keras.ops.cond` is no way to do it: JAX allows no assignments inside. On
-    PyTorch nothing is computed if the condition is false; TensorFlow and JAX
-    choose between old and new values, which XLA fuses into what is near.
+    `keras.ops.cond` cannot do this, since JAX allows no assignments inside.
+    On PyTorch nothing is computed if the condition is false; TensorFlow and
+    JAX select between old and new values, which XLA fuses with neighboring
+    operations.
 
     Args:
-        condition: boolean scalar, may be traced.
+        condition: boolean scalar, which may be traced.
         pairs: function without arguments that returns pairs of a variable
             and its new value. All values are computed before the first is
             assigned.
@@ -29,7 +30,7 @@ def assign_if(condition, pairs):
     if keras.backend.backend() == "torch":
         chosen = list(pairs()) if condition else []
     else:
-        # unwrapped: where takes no Keras variable while JAX traces
+        # unwrapped, since `where` rejects Keras variables while JAX traces
         chosen = [
             (v, ops.where(condition, new, ops.convert_to_tensor(v)))
             for v, new in pairs()

@@ -1,4 +1,4 @@
-"""Gradients as functions, the same on every backend, to any order."""
+"""Gradient functions of any order that are equal on every backend."""
 
 import keras
 from keras import ops
@@ -9,30 +9,30 @@ from su_models.backend.recording_scope import RecordingScope
 def gradient(fn, *tensors):
     """Returns the gradient of a scalar function with respect to tensors.
 
-    It can be nested (Hessian-vector products), and called in a layer during
-    `fit`, where the gradients of the gradient reach the weights (gradient
-    penalties), and inside `compiled`.
+    Calls can be nested (Hessian-vector products), and made inside `compiled`
+    or in a layer during `fit`, where the gradients of the gradient reach the
+    weights (gradient penalties).
 
     Only the dependence on the arguments of `fn` is differentiated. The gradient
     is zero for a tensor that `fn` does not depend on. Keras variables that `fn`
     assigns, e.g. the states of random generators, are assigned once; losses
-    that layers add inside `fn` end with it.
+    that layers add inside `fn` are discarded.
 
-    On PyTorch the result can itself be differentiated if gradients are being
+    On PyTorch the result is itself differentiable if gradients are being
     recorded where `gradient` is called.
 
     Args:
-        fn: function of as many tensors as given that returns a scalar. Its
-            layers should be built: on JAX a layer built inside starts from
-            what its initializers return.
+        fn: function of the given tensors that returns a scalar. Its layers
+            should be built: on JAX a layer that is built inside starts from
+            the values of its initializers.
         *tensors: floating-point tensors or arrays.
 
     Returns:
-        A tensor like the one given, or a tuple if several are given.
+        A tensor like the given one, or a tuple if several are given.
 
     Raises:
-        ValueError: if no tensor is given, one is no float, or the result of
-            `fn` is no scalar.
+        ValueError: if no tensor is given, a tensor is not floating-point, or
+            the result of `fn` is not a scalar.
 
     Example:
 
@@ -45,11 +45,11 @@ def gradient(fn, *tensors):
 
 
 def value_and_gradient(fn, *tensors):
-    """Returns `fn(*tensors)` and what `gradient` returns, in one pass.
+    """Returns `fn(*tensors)` and its gradient in one pass.
 
     Args:
-        fn: as of `gradient`.
-        *tensors: as of `gradient`.
+        fn: see `gradient`.
+        *tensors: see `gradient`.
 
     Returns:
         A pair of a scalar and the gradient.
@@ -69,8 +69,9 @@ def value_and_gradient(fn, *tensors):
 def variable_gradient(fn, variables):
     """Returns the gradient of `fn()` with respect to Keras variables.
 
-    Like `gradient`, with variables in place of arguments. They need not be
-    trainable. A gradient is always dense, even that of an embedding.
+    It works like `gradient`, with variables instead of arguments. The
+    variables need not be trainable. A gradient is always dense, even that of
+    an embedding.
 
     Args:
         fn: function without arguments that returns a scalar.
@@ -91,11 +92,11 @@ def variable_gradient(fn, variables):
 
 
 def value_and_variable_gradient(fn, variables):
-    """Returns `fn()` and what `variable_gradient` returns, in one pass.
+    """Returns `fn()` and its gradient in one pass.
 
     Args:
-        fn: as of `variable_gradient`.
-        variables: as of `variable_gradient`.
+        fn: see `variable_gradient`.
+        variables: see `variable_gradient`.
 
     Returns:
         A pair of a scalar and a list of tensors.
@@ -135,7 +136,7 @@ def _value_and_gradients(fn, tensors):
             raise ValueError(
                 f"Only floats have gradients. Received: a tensor of {dtype}"
             )
-    changed = []  # the variables that fn assigns, known when it has run
+    changed = []  # the variables that fn assigns, known after it has run
 
     def recorded(*tensors):
         with RecordingScope() as scope:
@@ -159,7 +160,7 @@ def _value_and_gradients(fn, tensors):
 def _tensorflow(fn, tensors):
     import tensorflow as tf
 
-    # a copy of each: a tensor that fn finds in its closure stays a constant
+    # copies, so that a tensor in the closure of fn remains a constant
     tensors = [tf.identity(x) for x in tensors]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(tensors)

@@ -1,4 +1,4 @@
-"""One way to compile a function on every backend."""
+"""Compilation of functions on every backend."""
 
 import functools
 
@@ -11,20 +11,20 @@ from su_models.backend.recording_scope import RecordingScope
 def compiled(fn, variables=()):
     """Compiles a function of tensors into one program.
 
-    TensorFlow: `tf.function` with XLA. JAX: `jax.jit`. PyTorch: the function
-    itself, without recording gradients.
+    On TensorFlow it uses `tf.function` with XLA, on JAX `jax.jit`; on PyTorch
+    it calls the function itself, without recording gradients.
 
-    Everywhere a later change of a Keras variable is seen by the next call,
-    and variables that `fn` assigns (states of random generators, moving
-    averages) are assigned. On JAX that needs the variables to be arguments
-    of the program: those in `variables` are from the start, others are found
-    while tracing, which costs tracing once more.
+    On every backend, the next call uses the current values of Keras
+    variables, and variables that `fn` assigns (states of random generators,
+    moving averages) are assigned. On JAX the variables must therefore be
+    arguments of the program: those in `variables` are from the start, others
+    are found while tracing, which requires a second trace.
 
     Arguments are positional: nested lists, tuples and dicts of tensors,
     arrays, numbers, Keras variables and None. All numbers become tensors
-    (int32, float32, bool), so that another value neither traces nor compiles
-    again; another shape or dtype does. What must be a Python value inside
-    goes into a closure.
+    (int32, float32, bool), so that a new value does not trace or compile
+    again, whereas a new shape or dtype does. Pass values that must be Python
+    values inside in a closure.
 
     Args:
         fn: a function of tensors that returns nested tensors.
@@ -33,8 +33,7 @@ def compiled(fn, variables=()):
 
     Returns:
         A callable with the signature of `fn`. On JAX its method
-        `export(*args, platforms=["tpu"])` compiles for machines that need not
-        be here.
+        `export(*args, platforms=["tpu"])` compiles for other machines.
 
     Example:
 
@@ -46,22 +45,22 @@ def compiled(fn, variables=()):
 
 
 def has_xla():
-    """Whether `jit_compile=True` means XLA here: on TensorFlow and JAX.
+    """Tells whether `jit_compile=True` uses XLA: on TensorFlow and JAX.
 
-    For `compile(jit_compile=has_xla())`: Keras' `"auto"` is no XLA on a
-    TensorFlow without accelerators, and PyTorch has none.
+    Use it in `compile(jit_compile=has_xla())`: Keras' `"auto"` does not use
+    XLA on TensorFlow without accelerators, and PyTorch has no XLA.
     """
     return keras.backend.backend() in ("tensorflow", "jax")
 
 
 def uncompiled(fn):
-    """Returns a function that PyTorch leaves out of what it compiles.
+    """Returns a function that PyTorch excludes from compilation.
 
-    `torch.compile` does not differentiate what it compiled twice. TensorFlow
-    and JAX do, and have `fn` itself.
+    `torch.compile` does not support second derivatives of compiled code.
+    TensorFlow and JAX do; on these, returns `fn` itself.
 
     Args:
-        fn: function of anything.
+        fn: any function.
 
     Returns:
         A function like `fn`.
@@ -74,7 +73,7 @@ def uncompiled(fn):
 
 
 class _Compiled:
-    """What `compiled` returns."""
+    """The result of `compiled`."""
 
     def __init__(self, fn, variables=()):
         if not callable(fn):
@@ -86,7 +85,7 @@ class _Compiled:
 
         self._fn = tensors
         self._variables = variables
-        self._found = {}  # JAX: variables used beyond those given, by id
+        self._found = {}  # JAX: further variables that fn uses, by id
         self._programs = {}  # JAX: jitted functions by ids of variables
         call = {"tensorflow": self._tensorflow, "jax": self._jax}
         self._call = call.get(keras.backend.backend(), self._torch)()
@@ -95,7 +94,7 @@ class _Compiled:
         return self._call(*keras.tree.map_structure(_to_tensor, args))
 
     def export(self, *args, platforms):
-        """Compiles for machines that need not be here. JAX only.
+        """Compiles for other machines, on JAX only.
 
         Args:
             *args: examples of the arguments of the function.
@@ -148,7 +147,7 @@ class _Compiled:
         return call
 
     def _with_variables(self, run, args):
-        """Runs the pure program, again if it turns out to use more."""
+        """Runs the pure program, again if it uses further variables."""
         while True:
             given = self._variables
             given = given() if callable(given) else given
@@ -179,14 +178,14 @@ class _Compiled:
             unlisted = {k: v for k, v in unlisted.items() if k not in index}
             if unlisted:
                 raise _UnlistedVariables(unlisted)
-            # only what changed comes back: the rest would be copied
+            # only changed variables are returned: others would be copied
             return result, {index[id(v)]: value for v, value in changes}
 
         return jax.jit(pure)
 
 
 class _UnlistedVariables(Exception):
-    """Ends a trace that read variables as if they were constants."""
+    """Ends a trace that has read variables as constants."""
 
     def __init__(self, variables):
         super().__init__("the function uses variables which were not listed")
@@ -197,9 +196,9 @@ def _to_tensor(x):
     if x is None:
         return None
     if isinstance(x, keras.Variable):
-        # on TensorFlow convert_to_tensor leaves a variable as it is
+        # on TensorFlow convert_to_tensor returns a variable unchanged
         return ops.copy(x.value)
-    # an explicit dtype, or JAX has two kinds of int32 and traces for each
+    # an explicit dtype: JAX would trace weakly typed int32 separately
     if isinstance(x, bool):
         return ops.convert_to_tensor(x, "bool")
     if isinstance(x, int) and -(2**31) <= x < 2**31:

@@ -1,4 +1,4 @@
-"""Counts of small integers."""
+"""Histograms of small integers."""
 
 from keras import ops
 
@@ -6,7 +6,7 @@ from su_models.backend.tracing import is_known
 
 
 def histogram(bins, count):
-    """Returns how many entries of `bins` are 0, ..., count - 1.
+    """Counts the entries of `bins` that are 0, ..., count - 1.
 
     Args:
         bins: int32 `(n,)`, each in 0, ..., count - 1.
@@ -17,6 +17,6 @@ def histogram(bins, count):
     """
     if is_known(bins):
         return ops.cast(ops.bincount(bins, minlength=count), "int32")
-    # while it is traced, `bincount` has no known length
+    # in a trace, `bincount` has no known length
     ones = ops.ones_like(bins)
     return ops.segment_sum(ones, bins, num_segments=count)

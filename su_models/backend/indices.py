@@ -1,4 +1,4 @@
-"""Indices that do not exist: an error, or NaN where no error can be raised."""
+"""Checks of indices: an error, or NaN if no error can be raised."""
 
 import keras
 import numpy as np
@@ -8,36 +8,36 @@ from su_models.backend.tracing import is_known
 
 
 def check_indices(name, indices, size, first=0):
-    """Returns indices that exist, and where the given ones did.
+    """Returns valid indices, and whether the given ones were valid.
 
     Backends disagree about an index out of range: they clip it, wrap it,
-    return zeros, or raise an error. Here it is an error wherever its value
-    is known. In a compiled program and in a SavedModel it is not known;
-    there the index is replaced by `first`, and `nan_outside` turns what was
-    looked up into NaN.
+    return zeros, or raise an error. Here it is an error if its value is
+    known. In a compiled program and in a SavedModel it is unknown; there the
+    index is replaced by `first`, and `nan_outside` replaces the looked-up
+    values by NaN.
 
     Args:
         name: the argument's name, for the message.
         indices: integers of any dtype and shape, or floating-point numbers
             that are integers (Keras casts labels).
-        size: how many indices exist: an integer, or a scalar tensor in a
+        size: the number of indices: an integer, or a scalar tensor in a
             compiled program.
-        first: int. The smallest of them.
+        first: int. The smallest index.
 
     Returns:
-        `(indices, inside)`: int32 indices, each of which exists, and
-        booleans of the same shape, False where an index was replaced.
-        `inside` is None if all values are known, and so right.
+        `(indices, inside)`: valid int32 indices, and booleans of the same
+        shape, False where an index was replaced. `inside` is None if all
+        values are known, and hence valid.
 
     Raises:
-        ValueError: if a known index is none of `first`, ..., `first + size -
+        ValueError: if a known index is not in `first`, ..., `first + size -
             1`.
     """
     if is_known(indices) and is_known(size):
         tensor = ops.is_tensor(indices) or isinstance(indices, keras.Variable)
         values = indices if tensor else np.asarray(indices)
         _check_values(name, ops.convert_to_numpy(values), size, first)
-        if not tensor:  # JAX would warn of int64
+        if not tensor:  # JAX would warn about int64
             values = ops.convert_to_tensor(values.astype("int32"))
         return ops.cast(values, "int32"), None
     indices = ops.convert_to_tensor(indices)
@@ -48,7 +48,7 @@ def check_indices(name, indices, size, first=0):
         inside = ops.equal(indices, ops.floor(indices))
     else:
         if "64" not in dtype and dtype != "uint32":
-            indices = ops.cast(indices, "int32")  # `size` may be no uint8
+            indices = ops.cast(indices, "int32")  # uint8 may not hold `size`
         inside = True
     inside = ops.logical_and(
         inside,
@@ -60,11 +60,11 @@ def check_indices(name, indices, size, first=0):
 
 
 def nan_outside(x, inside):
-    """Returns `x`, NaN where `inside` is False.
+    """Returns `x` with NaN where `inside` is False.
 
     Args:
         x: floating-point tensor, whose first axes are those of `inside`.
-        inside: booleans, as `check_indices` returns them. None: `x` itself.
+        inside: booleans, as returned by `check_indices`. None: returns `x`.
 
     Raises:
         ValueError: if `x` is an integer tensor, which has no NaN.
@@ -84,7 +84,8 @@ def nan_outside(x, inside):
 
 def _check_values(name, values, size, first):
     """Raises an error if an index does not exist."""
-    wrong = ~((values >= first) & (values <= first + size - 1))  # NaN is wrong
+    # the negation includes NaN
+    wrong = ~((values >= first) & (values <= first + size - 1))
     if values.dtype.kind not in "biu":
         wrong |= values != np.floor(values)
     if wrong.any():

@@ -7,13 +7,13 @@ from su_models.backend.selection import runs_on
 
 
 def mask_of(x):
-    """Returns the Keras mask of a tensor, None if it has none."""
+    """Returns the Keras mask of a tensor, or None."""
     if not ops.is_tensor(x):
         return None
     if not runs_on("jax"):
         return getattr(x, "_keras_mask", None)
-    # under jit and grad Keras keeps masks beside the tensors, which have no
-    # attributes there: a layer is given them
+    # under jit and grad tensors have no attributes, so Keras stores masks
+    # elsewhere and passes them to layers
     seen = []
 
     def look(x, mask=None):

@@ -6,8 +6,9 @@ import keras
 def num_replicas():
     """Returns the number of replicas that compute this step.
 
-    Under `tf.distribute` a layer sees its replica's part of a batch. Elsewhere
-    it sees the whole batch: `keras.distribution` divides arrays, not code.
+    Under `tf.distribute` a layer receives its replica's part of a batch.
+    Otherwise it receives the whole batch: `keras.distribution` divides arrays,
+    not code.
     """
     if keras.backend.backend() != "tensorflow":
         return 1

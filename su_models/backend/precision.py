@@ -1,15 +1,15 @@
-"""The dtype in which long sums are accumulated, and sums that keep to it.
+"""The dtype in which long sums are accumulated, and sums that use it.
 
-float16 and bfloat16 hold 11 and 8 bits. A running sum of n equal terms stops
-growing once it is 2 ** bits times a term, and float16 ends at 65504. So a
-long sum is accumulated in float32, or in a wider dtype if its terms have one,
-whatever the processor.
+float16 and bfloat16 have 11 and 8 bits of precision. A running sum of n equal
+terms stops growing once it is 2 ** bits times a term, and float16 ends at
+65504. So long sums are accumulated in float32, or in the dtype of the terms if
+it is wider, on every processor.
 
-A machine's own product of float16 or bfloat16 operands is as good where the
-terms are accumulated in float32 and only the result is rounded. That is so
-on GPUs and TPUs, where it is also much faster, everywhere under XLA, and in
-PyTorch. It is not so on TensorFlow's CPUs: Eigen sums in the operands' dtype,
-and whether oneDNN takes over depends on shapes and on the processor.
+A native product of float16 or bfloat16 operands is as good if the terms are
+accumulated in float32 and only the result is rounded. This is the case on GPUs
+and TPUs, where it is also much faster, everywhere under XLA, and in PyTorch.
+It is not the case for TensorFlow on CPUs: Eigen sums in the operands' dtype,
+and whether oneDNN is used depends on shapes and on the processor.
 """
 
 import functools
@@ -29,7 +29,7 @@ def sum_dtype(dtype):
         dtype: string or dtype of the terms.
 
     Returns:
-        `"float64"` for float64, `"float32"` for all others.
+        `"float64"` for float64, `"float32"` for all other dtypes.
 
     Example:
 
@@ -53,7 +53,7 @@ def accumulated_mean(x, axis=None, keepdims=False):
     x = ops.cast(x, wide)
     if wide == "float32":
         return ops.mean(x, axis=axis, keepdims=keepdims)
-    # Keras on PyTorch takes means, and divides, in float32
+    # Keras on PyTorch computes means and quotients in float32
     total = ops.sum(x, axis=axis, keepdims=keepdims)
     size, of_total = (ops.cast(ops.size(y), wide) for y in (x, total))
     return total / (size / of_total)
@@ -64,12 +64,12 @@ def accumulated_einsum(equation, a, b, dtype=None):
 
     Its gradients are accumulated in the same way. In float32 and float64 it
     is `ops.einsum` itself. With operands in float16 or bfloat16 the result
-    is exact but for
+    is exact except for
 
-    * float32's rounding of the sum, and nothing else on JAX, on TensorFlow's
-      CPUs, and for float16 on PyTorch's CPUs: sums beyond 65504 are right;
-    * one rounding to the operands' dtype elsewhere, where the machine's
-      product has no wider result. So the result itself should fit into it.
+    * the rounding of the sum in float32, on JAX, on TensorFlow with a CPU,
+      and for float16 on PyTorch with a CPU: sums beyond 65504 are correct;
+    * one rounding to the operands' dtype elsewhere, where native products
+      have no wider result. There the result itself must fit into this dtype.
 
     Gradients are rounded to the operands' dtype once or twice.
 
@@ -101,7 +101,7 @@ def _accumulated(name, args, a, b, dtype):
     """Returns `ops.<name>(*args, a, b)` in `dtype`, or in `sum_dtype`."""
     dtypes = {keras.backend.standardize_dtype(x.dtype) for x in (a, b)}
     narrow = keras.backend.result_type(*dtypes)
-    if "float64" in dtypes:  # of which Keras on PyTorch makes float32
+    if "float64" in dtypes:  # Keras on PyTorch would cast it to float32
         narrow = "float64"
     wide = sum_dtype(narrow)
     dtype = keras.backend.standardize_dtype(dtype or wide)
@@ -121,7 +121,7 @@ def _accumulated(name, args, a, b, dtype):
 
 
 def _function(name, dtype):
-    """Returns `ops.<name>`, or what does not round float64 on PyTorch."""
+    """Returns `ops.<name>`, or a version that keeps float64 on PyTorch."""
     if dtype == "float64" and runs_on("torch"):
         import torch
 
@@ -140,7 +140,7 @@ def needs_wide_operands(a, b, dtype):
     if dtype not in _HALF:
         return False
     if any(isinstance(x, keras.KerasTensor) for x in (a, b)):
-        return True  # a graph of Keras: no one knows where it will run
+        return True  # a Keras graph, which may run on any device
     if runs_on("tensorflow"):
         return not _has_accelerator()
     # PyTorch sums in float32, but a sum beyond 65504 would not fit
@@ -148,10 +148,10 @@ def needs_wide_operands(a, b, dtype):
 
 
 def fused_needs_wide_operands(a, b, dtype):
-    """Tells whether a fused attention kernel has to be given wide operands.
+    """Tells whether a fused attention kernel needs wide operands.
 
-    Beside what `needs_wide_operands` says: JAX (0.10) has no fused attention
-    in float16 for CPUs. It fails while it compiles.
+    It does if `needs_wide_operands` says so, and also in float16 for JAX
+    (0.10) on CPUs, which fails to compile fused attention.
 
     Args:
         a: tensor, the queries.
@@ -168,19 +168,19 @@ def fused_needs_wide_operands(a, b, dtype):
 
 
 def _has_accelerator():
-    """Tells whether TensorFlow sees more than CPUs."""
+    """Tells whether TensorFlow has devices other than CPUs."""
     import tensorflow as tf
 
-    # a graph is traced before its operations are placed: the process decides
+    # of the whole process, since a graph is traced before it is placed
     return any(d.device_type != "CPU" for d in tf.config.list_logical_devices())
 
 
 def _with_wide_result(name, args, dtype):
     """Returns JAX's product of 16-bit operands with a float32 result.
 
-    A plain `preferred_element_type` would hand the float32 gradient of the
-    result to the products of the backward pass: those would copy the other
-    operand to float32 and leave the tensor cores. The derivative given here
+    A plain `preferred_element_type` would pass the float32 gradient of the
+    result to the products of the backward pass, which would cast the other
+    operand to float32 and not use tensor cores. The derivative defined here
     is that of the plain product, whose gradients have the operands' dtype.
     """
     import jax
@@ -194,7 +194,7 @@ def _with_wide_result(name, args, dtype):
     def derivative(primals, tangents):
         (a, b), (da, db) = primals, tangents
         pairs = ((da, b), (a, db))
-        moved = [  # an operand that stands still costs no product
+        moved = [  # an operand without a tangent needs no product
             narrow(x, y).astype(dtype)
             for (x, y), d in zip(pairs, tangents, strict=True)
             if not isinstance(d, jax.custom_derivatives.SymbolicZero)

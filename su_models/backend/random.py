@@ -1,4 +1,4 @@
-"""Random numbers whose seed may be a tensor inside a compiled program."""
+"""Random numbers whose seed can be a tensor in a compiled program."""
 
 import operator
 
@@ -11,18 +11,18 @@ class SeedTensor(keras.random.SeedGenerator):
     """Makes `keras.random` draw from two given words instead of a variable.
 
     A `keras.random.SeedGenerator` owns a variable, which a loop compiled by
-    XLA cannot change; an integer seed is a constant of the program. This one
-    only hands over a tensor, so that the seed may be an argument of the
+    XLA cannot change; an integer seed is a constant of the program. This
+    class passes on a tensor, so that the seed can be an argument of the
     program and depend on the index of a loop. Like an integer seed it has no
-    state: drawing twice from it gives the same numbers twice, so make one
-    for each draw. It is not meant to be an attribute of a layer.
+    state: two draws from it give the same numbers, so create one for each
+    draw. It is not meant to be an attribute of a layer.
 
-    The same words give the same numbers in every program, with one exception
-    that is TensorFlow's: `tf.random` has another generator under XLA than
-    without it, so that a program compiled by XLA and an eager call differ.
+    The same words give the same numbers in every program, with one exception:
+    `tf.random` uses another generator under XLA, so a program compiled by XLA
+    and an eager call differ.
 
     Args:
-        words: integers `(2,)` as `seed_words` returns them.
+        words: integers `(2,)`, as returned by `seed_words`.
 
     Example:
 
@@ -41,40 +41,40 @@ class SeedTensor(keras.random.SeedGenerator):
             )
         self.name = "seed_tensor"
         self.words = words
-        self._initial_seed = 0  # not None, or torch's dropout ignores us
+        self._initial_seed = 0  # if None, PyTorch's dropout ignores the seed
 
     def next(self, ordered=True):
-        """Returns the words, each time the same."""
+        """Returns the words, which are the same in each call."""
         if keras.backend.backend() == "tensorflow":
-            # a dtype other than int32 would lose a bit: Keras takes it
-            # modulo 2^31 - 2 first
+            # another dtype than int32 would lose a bit, since Keras first
+            # reduces it modulo 2^31 - 2
             return ops.view(self.words, "int32")
         return self.words
 
     def get_config(self):
-        """Refuses: a tensor of a running program is no configuration."""
+        """Raises an error, since a tensor cannot be part of a config."""
         raise NotImplementedError("A `SeedTensor` cannot be saved.")
 
 
 def seed_words(seed, stream=0):
-    """Returns two well mixed words for stream number `stream` of `seed`.
+    """Returns two well mixed words for a stream of a seed.
 
     The map from `(seed, stream)` to the two words is one to one. PyTorch
-    seeds its generator with the *sum* of the words, 32 bits only: the sums
-    of one seed's streams all differ, and those of different seeds meet no
-    more often than random numbers do.
+    seeds its generator with the 32-bit *sum* of the words: the sums of one
+    seed's streams all differ, and those of different seeds collide no more
+    often than random numbers.
 
     Args:
-        seed: integer from 0 to 2³² - 1, or a scalar integer tensor, also one
-            being traced. A tensor is not checked, its lower 32 bits are used.
-        stream: the same, e.g. the index of a loop.
+        seed: integer from 0 to 2³² - 1, or a scalar integer tensor, which may
+            be traced. A tensor is not checked; its lower 32 bits are used.
+        stream: like `seed`, e.g. the index of a loop.
 
     Returns:
         A uint32 tensor `(2,)` (int64 on PyTorch, which has no uint32).
 
     Raises:
-        ValueError: if a Python number is negative, too large or no integer,
-            or a tensor is no integer scalar.
+        ValueError: if a Python number is negative, too large or not an
+            integer, or a tensor is not an integer scalar.
 
     Example:
 
@@ -95,13 +95,14 @@ def seed_words(seed, stream=0):
 def normal(shape, words):
     """Returns standard normal numbers for two words of `seed_words`.
 
-    The same as `keras.random.normal` with a `SeedTensor`, but for inner
-    loops: on TensorFlow it names the generator, Philox. Left to select one,
-    XLA on a CPU mixes the seed again for every number, ten times slower.
+    It equals `keras.random.normal` with a `SeedTensor`, but is faster in
+    inner loops: on TensorFlow it selects the generator Philox. XLA on a CPU
+    would select a generator that is ten times slower, since it mixes the seed
+    again for every number.
 
     Args:
         shape: ints, the shape of the result.
-        words: integers `(2,)` as `seed_words` returns them.
+        words: integers `(2,)`, as returned by `seed_words`.
 
     Returns:
         A float32 tensor.
@@ -148,12 +149,12 @@ def _constant(number):
 
 
 def _wrap(x):
-    """Keeps the lower 32 bits: needed where uint32 is held in an int64."""
+    """Keeps the lower 32 bits, if uint32 is stored in an int64."""
     return ops.bitwise_and(x, _constant(0xFFFFFFFF))
 
 
 def _mix(x):
-    """Scrambles 32 bits, one to one: each step can be undone."""
+    """Scrambles 32 bits, one to one, since each step is invertible."""
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         x = ops.bitwise_xor(x, ops.right_shift(x, _constant(shift)))
         x = _wrap(ops.multiply(x, _constant(factor)))

@@ -1,4 +1,4 @@
-"""Draws random numbers again that do not come from Keras' variables."""
+"""Replays random numbers that do not come from Keras' variables."""
 
 import contextlib
 
@@ -21,10 +21,10 @@ def random_state():
 
 @contextlib.contextmanager
 def replayed(state):
-    """Draws inside as after `random_state()`, and leaves the state outside.
+    """Draws inside from a saved state, and restores the state afterwards.
 
     Args:
-        state: returned by `random_state`. None does nothing.
+        state: result of `random_state`. None has no effect.
     """
     if state is None:
         yield

@@ -1,20 +1,20 @@
-"""A stateless scope that tells which Keras variables were read or changed."""
+"""A stateless scope that records which Keras variables are used."""
 
 import keras
 
 
 class RecordingScope(keras.StatelessScope):
-    """Keeps Keras variables untouched and remembers what was done to them.
+    """Records reads and changes of Keras variables without changing them.
 
-    Inside it reads give the mapped value, else the value of an enclosing
-    stateless scope, else the variable's own; assignments change nothing but
-    the scope. Losses that layers add inside can be read inside, and end with
-    the scope.
+    Inside, reads return the mapped value, else the value of an enclosing
+    stateless scope, else the variable's own; assignments change only the
+    scope. Losses that layers add inside can be read inside, and are discarded
+    at the end.
 
     Args:
         state_mapping: optional pairs of a `keras.Variable` and its value.
-        initialize_variables: whether variables that were created inside get
-            their values at the end, as in `keras.StatelessScope`.
+        initialize_variables: whether variables that are created inside are
+            initialized at the end, as in `keras.StatelessScope`.
 
     Attributes:
         read: dict from id to each variable that was read without being
@@ -40,7 +40,7 @@ class RecordingScope(keras.StatelessScope):
         self._changed = {}
 
     def get_current_value(self, variable):
-        """Returns the variable's value here, or None for its own."""
+        """Returns the variable's value in this scope, or None."""
         value = self.state_mapping.get(id(variable))
         if value is None:
             self.read[id(variable)] = variable
@@ -50,7 +50,7 @@ class RecordingScope(keras.StatelessScope):
         return value
 
     def add_update(self, update):
-        """Keeps an assignment to a variable."""
+        """Records an assignment to a variable."""
         super().add_update(update)
         variable, _ = update
         self._changed[id(variable)] = variable

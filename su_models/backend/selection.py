@@ -1,4 +1,4 @@
-"""Which backend runs, for features that some backends lack."""
+"""The name of the backend, for features that some backends lack."""
 
 import keras
 
@@ -9,19 +9,19 @@ def backend_name():
 
 
 def runs_on(*names):
-    """Tells whether the backend is one of the named."""
+    """Tells whether the backend is one of `names`."""
     return keras.backend.backend() in names
 
 
 def require_backend(feature, *names):
-    """Refuses to go on unless one of the named backends runs.
+    """Raises an error unless one of the named backends runs.
 
     Args:
-        feature: what needs the backend, the subject of the message.
+        feature: the feature that needs the backend, for the message.
         *names: backends that have it.
 
     Raises:
-        NotImplementedError: on any other backend.
+        NotImplementedError: on other backends.
     """
     if not runs_on(*names):
         raise NotImplementedError(

@@ -1,4 +1,4 @@
-"""A loop around compiled programs whose length may be a tensor."""
+"""A loop over compiled programs, whose length may be a tensor."""
 
 from keras import ops
 
@@ -8,14 +8,15 @@ from su_models.backend.selection import require_backend
 def sequential_map(fn, count, shape):
     """Stacks `fn(0), ..., fn(count - 1)`, computed one after the other.
 
-    For an `fn` that is a large program by itself. `keras.ops.map` is not the
-    same on TensorFlow: it computes `fn` once more than asked, and in a graph
-    ten calls at once, with ten times the memory.
+    Use it if `fn` is itself a large program. On TensorFlow `keras.ops.map`
+    computes `fn` once more than necessary, and in a graph it computes ten
+    calls at once, with ten times the memory.
 
     Args:
-        fn: a function of an int32 number that returns float32 `shape`.
-        count: int, or, on TensorFlow, an int32 scalar tensor. Below 0 it
-            counts as 0.
+        fn: a function of an int32 number that returns a float32 tensor of
+            shape `shape`.
+        count: int, or, on TensorFlow, an int32 scalar tensor. A negative
+            number counts as 0.
         shape: ints, the shape of one result.
 
     Returns:

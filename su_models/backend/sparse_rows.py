@@ -1,17 +1,17 @@
-"""Gradients that list rows of a table, and rows in place of a variable."""
+"""Sparse gradients of tables, and views of the rows of a variable."""
 
 import keras
 from keras import ops
 
 from su_models.backend.precision import sum_dtype
 
-# marks, on TensorFlow's IndexedSlices, that each row is listed once
+# marks TensorFlow's IndexedSlices in which each row is listed once
 _SUMMED = "_su_models_summed"
 
 
 def is_sparse(gradient):
-    """Whether a gradient lists rows: `tf.IndexedSlices`, TensorFlow only."""
-    # JAX and PyTorch make the whole gradient of a lookup
+    """Tells whether a gradient is a `tf.IndexedSlices`, on TensorFlow only."""
+    # on JAX and PyTorch the gradient of a lookup is dense
     return keras.backend.backend() == "tensorflow" and hasattr(
         gradient, "indices"
     )
@@ -20,11 +20,12 @@ def is_sparse(gradient):
 def map_values(fn, gradients):
     """Applies a function of a list of tensors to gradients.
 
-    It sees the values of a gradient that lists rows. The values that
-    `sum_rows` returns have the norm of the whole gradient, and stay summed.
+    For a sparse gradient the function receives its values. The values of a
+    result of `sum_rows` have the norm of the whole gradient, and remain
+    summed.
 
     Args:
-        fn: takes a list of tensors and returns one of the same shapes.
+        fn: maps a list of tensors to a list of tensors of the same shapes.
         gradients: list of tensors and `tf.IndexedSlices`.
     """
     values = fn([g.values if is_sparse(g) else g for g in gradients])
@@ -37,16 +38,17 @@ def map_values(fn, gradients):
 
 
 def sum_rows(gradient):
-    """Adds up the slices of a gradient that belong to the same row.
+    """Adds the slices of a gradient that belong to the same row.
 
-    TensorFlow's gradient of a lookup has one slice for each time that a row
-    was looked up. The result has each row once, with the sum, in the order of
-    the indices. XLA needs the number of slices to stay: those left over are
-    zeros for the last row. If the sum of the last row is not finite they
-    repeat it, since Keras' loss scaling looks at the last slice of a row only.
+    TensorFlow's gradient of a lookup has one slice for each lookup of a row.
+    The result has each row once, with the sum, in the order of the indices.
+    XLA requires that the number of slices does not change: the remaining
+    slices are zeros for the last row. If the sum of the last row is not
+    finite they repeat it, since Keras' loss scaling checks only the last slice
+    of a row.
 
     Args:
-        gradient: `tf.IndexedSlices`; anything else is returned as it is.
+        gradient: `tf.IndexedSlices`; other gradients are returned unchanged.
 
     Returns:
         A gradient of the same kind.
@@ -65,7 +67,7 @@ def sum_rows(gradient):
     wide = tf.cast(values, sum_dtype(values.dtype))
     sums = tf.math.unsorted_segment_sum(wide, segments, n)
     sums = tf.cast(sums, values.dtype)
-    # one sort is dear enough: the row of a segment is its largest index
+    # a second sort would be expensive: a segment's row is its largest index
     rows = tf.math.unsorted_segment_max(indices, segments, n)
     is_row = tf.range(n) <= segments[-1:]
     rows = tf.where(is_row, rows, indices[-1:])
@@ -77,19 +79,20 @@ def sum_rows(gradient):
 
 
 def choose_rows(gradient, by_rows):
-    """Returns which rows to step, with what, and which are touched.
+    """Returns the rows to update, their gradients, and which are touched.
 
     A row is touched if its gradient is not zero.
 
     Args:
-        gradient: of a table, `(rows, ...)`. If sparse what `sum_rows` gave.
-        by_rows: whether to choose from all rows, where the backend can.
+        gradient: gradient of a table, `(rows, ...)`. If it is sparse, it must
+            be a result of `sum_rows`.
+        by_rows: whether to select rows, if the backend can.
 
     Returns:
-        Rows, integers `(n,)` or None for all; their gradient `(n, ...)`; a
-        bool for each of them, or None if all are touched. A row may occur
-        several times, always with its whole gradient, so that writing it
-        several times is right.
+        Rows, integers `(n,)` or None for all rows; their gradients `(n, ...)`;
+        a bool for each row, or None if all are touched. A row may occur
+        several times, always with its whole gradient, so that it may be
+        written several times.
     """
     if by_rows and is_sparse(gradient):
         rows, gradient = _split(gradient)
@@ -97,7 +100,7 @@ def choose_rows(gradient, by_rows):
     gradient = densify(gradient)
     touched = _is_touched(gradient)
     if by_rows and keras.backend.backend() == "torch":
-        # how many there are depends on the numbers
+        # the number of rows depends on the values
         rows = ops.nonzero(touched)[0]
         return rows, gradient[rows], None
     return None, gradient, touched
@@ -113,31 +116,31 @@ def densify(gradient):
 
 
 class RowView(keras.Variable):
-    """Some rows of a variable, or all, in place of the variable.
+    """A view of some or all rows of a variable.
 
-    An optimizer that is given views of a variable and of its own variables
-    steps only these rows. Assignments stay in the view until `write`.
+    An optimizer that receives views of a variable and of its own variables
+    updates only these rows. Assignments remain in the view until `write`.
 
     Args:
-        variable: `keras.Variable` or, where TensorFlow updates, `tf.Variable`.
+        variable: `keras.Variable`, or `tf.Variable` in TensorFlow's updates.
         rows: integers `(n,)`, or None for all rows.
         source: the `keras.Variable` whose name and path the view has.
     """
 
-    # No super().__init__(): a variable cannot be made while one is traced.
+    # No super().__init__(): a variable cannot be created in a trace.
     def __init__(self, variable, rows=None, source=None):
         self._viewed = variable
         self._rows = rows
         self.source = variable if source is None else source
         self._start = self._read()
-        # Keras on PyTorch steps in place
+        # Keras on PyTorch updates in place
         torch = keras.backend.backend() == "torch"
         self._value = self._start.clone() if torch else self._start
         self._autocast = False
 
     @property
     def value(self):
-        """The tensor: rows of the variable, as assigned so far."""
+        """The rows of the variable, with the assignments so far."""
         return self._value
 
     @property
@@ -166,24 +169,24 @@ class RowView(keras.Variable):
         return self.source.path
 
     def assign(self, value):
-        """Changes the view alone."""
+        """Assigns to the view only."""
         self._value = ops.cast(value, self.dtype)
         return self._value
 
     def assign_add(self, value):
-        """Adds to the view alone."""
+        """Adds to the view only."""
         return self.assign(self._value + value)
 
     def assign_sub(self, value):
-        """Subtracts from the view alone."""
+        """Subtracts from the view only."""
         return self.assign(self._value - value)
 
     def write(self, touched=None):
         """Writes the rows into the variable, and ends the view.
 
         Args:
-            touched: optional bools `(n,)`. Rows where it is false stay as
-                they were when the view was made.
+            touched: optional bools `(n,)`. Rows where it is False keep the
+                values that they had when the view was created.
         """
         value = self._value
         if touched is not None:
@@ -235,7 +238,7 @@ def _differs_from_previous(indices):
 
 
 def _split(gradient):
-    """Returns rows and gradients; slices left over repeat the last row."""
+    """Returns rows and gradients; remaining slices repeat the last row."""
     import tensorflow as tf
 
     first = tf.cast(_differs_from_previous(gradient.indices), "int32")

@@ -1,4 +1,4 @@
-"""Train steps that hand their optimizer the gradient of a table as a sum."""
+"""Train steps that sum the sparse gradients of tables."""
 
 import keras
 
@@ -7,15 +7,16 @@ from su_models.backend.sparse_rows import densify, sum_rows
 
 
 def summing(model):
-    """Returns a stand-in for a model whose train step sums gradients.
+    """Returns a proxy of a model whose train step sums gradients.
 
     `keras.Model.train_step(summing(model), data)` is the train step of the
-    model, except that its optimizer, and a `LossScaleOptimizer` around it, is
-    given each row of a table once. TensorFlow lists a row once for each time
-    that it was looked up; Keras' Adam squares these slices one by one, and
-    Keras' loss scaling overlooks infinities among them.
+    model, except that its optimizer, and a `LossScaleOptimizer` around it,
+    receives each row of a table once. TensorFlow lists a row once for each
+    lookup; Keras' Adam squares these slices separately, and Keras' loss
+    scaling overlooks infinities among them.
 
-    On JAX and PyTorch, which sum by themselves, it is the model itself.
+    JAX and PyTorch sum gradients themselves; there the result is the model
+    itself.
 
     Args:
         model: compiled `keras.Model`.
@@ -26,7 +27,7 @@ def summing(model):
 
 
 class _Delegate:
-    """Has the attributes of another object."""
+    """Delegates attributes to another object."""
 
     def __init__(self, target):
         self._target = target
@@ -46,7 +47,7 @@ class _Model(_Delegate):
 
 class _Optimizer(_Delegate):
     def apply_gradients(self, grads_and_vars):
-        # of several replicas Keras lists the rows one after the other
+        # Keras concatenates the rows of several replicas
         one = sum_rows if num_replicas() == 1 else densify
         return self._target.apply_gradients(
             [(one(gradient), variable) for gradient, variable in grads_and_vars]

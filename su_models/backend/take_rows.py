@@ -1,4 +1,4 @@
-"""Rows of a table, with a gradient that every optimizer reads right."""
+"""Lookup of rows of a table, with a dense gradient for any optimizer."""
 
 import keras
 from keras import ops
@@ -9,23 +9,23 @@ from su_models.backend.indices import check_indices, nan_outside
 def take_rows(table, indices, name="indices", check=True):
     """Returns `table[indices]`, `(*indices.shape, dim)`.
 
-    A row that does not exist is an error where the index has a value, and
-    NaN in compiled programs and SavedModels. Its gradient moves no row.
+    An index out of range is an error if its value is known, and gives NaN in
+    compiled programs and SavedModels. Its gradient changes no row.
 
     TensorFlow's gradient of a lookup in a variable lists a row once for each
-    time that it was taken, and an optimizer such as Adam squares before it
-    sums. Here the gradient is the table's own, the sum.
+    lookup, and an optimizer such as Adam squares these entries before it sums
+    them. Here the gradient is dense and holds the sums.
 
     Args:
         table: `(rows, dim)`, floating-point: a variable or a tensor.
         indices: integers in 0, ..., rows - 1.
-        name: what the caller calls the indices, for the message.
-        check: whether indices may be out of range. Pass False for those
+        name: name of the caller's argument, for the message.
+        check: whether indices may be out of range. Pass False for indices
             that the library computed itself.
 
     Raises:
         ValueError: if a known index is out of range, or if `table` holds
-            integers, which have no NaN (look those up by `check_indices`).
+            integers, which have no NaN (use `check_indices` for these).
     """
     if not keras.backend.is_float_dtype(table.dtype):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A loop over the steps of sequences, the same on TensorFlow and JAX."""
+"""A loop over the steps of sequences on TensorFlow and JAX."""
 
 from keras import tree
 
@@ -8,25 +8,26 @@ BACKENDS = "tensorflow", "jax"
 
 
 def has_time_loop():
-    """Tells whether the backend has `time_loop`: PyTorch has none."""
+    """Tells whether the backend has `time_loop`, unlike PyTorch."""
     return runs_on(*BACKENDS)
 
 
 def time_loop(step, inputs, states, reverse=False):
-    """Goes through sequences step by step, and keeps what each step returns.
+    """Applies a step function along sequences, and stacks its outputs.
 
-    Other than `keras.ops.scan` it can be differentiated under XLA on
-    TensorFlow, and other than the loop of `keras.layers.RNN` it takes several
-    sequences, time first, hence moves none of them.
+    Unlike `keras.ops.scan`, it is differentiable under XLA on TensorFlow.
+    Unlike the loop of `keras.layers.RNN`, it accepts several sequences with
+    time as the first axis, and so does not transpose them.
 
     Args:
-        step: function of the states and of the inputs of one step, both
-            nested as given, that returns the new states and the outputs of
-            the step, a nest of tensors. It creates and assigns no variable.
+        step: function of the states and the inputs of one step, with the
+            nesting of the arguments, that returns the new states and the
+            outputs of the step, a nest of tensors. It must not create or
+            assign variables.
         inputs: nest of tensors `(length, ...)`, with at least one step.
         states: nest of tensors before the first step.
-        reverse: whether to begin with the last step. The results stand where
-            their inputs stand, also then.
+        reverse: whether to begin with the last step. Outputs always have the
+            positions of their inputs.
 
     Returns:
         The states after the loop and the nest of outputs, `(length, ...)`.
@@ -54,7 +55,7 @@ def _tensorflow(step, inputs, states, reverse):
     import tensorflow as tf
 
     sequences = tree.flatten(inputs)
-    # XLA takes a gradient only if the number of steps is known before
+    # XLA needs a known number of steps for the gradient
     length = sequences[0].shape[0] or tf.shape(sequences[0])[0]
     inputs_of = [_array(x[0], length).unstack(x) for x in sequences]
     first = tree.pack_sequence_as(inputs, [x[0] for x in sequences])

@@ -1,13 +1,13 @@
-"""Whether a tensor has a value yet."""
+"""Tells tensors with values from traced ones."""
 
 import keras
 
 
 def is_known(x):
-    """Tells whether `x` has a value; a tensor that is being traced has none.
+    """Tells whether `x` has a value, which a traced tensor does not have.
 
     Args:
-        x: anything. What is no tensor has its value.
+        x: any object. Objects that are not tensors have values.
     """
     if isinstance(x, keras.KerasTensor):
         return False

@@ -1,1 +1,1 @@
-"""The command `su-models`. Nothing of the library may import it."""
+"""The command `su-models`, which no other room may import."""

@@ -1,6 +1,6 @@
-"""What the library offers: the `__all__` and the docstrings of its rooms.
+"""Catalog of the public names, from the `__all__` and docstrings of rooms.
 
-The source is read, not imported: an answer must not wait for Keras.
+The source is parsed, not imported, so that an answer need not wait for Keras.
 """
 
 import ast
@@ -32,13 +32,13 @@ class Entry:
 
     Args:
         name: the name.
-        room: the subpackage that offers it.
+        room: the subpackage that exports it.
         kind: "class", "function" or "value".
         module: dotted name of the module that defines it.
-        line: where in that module.
+        line: its line in that module.
         docstring: its docstring, without indentation.
-        signature: its arguments as text, or None where the source does
-            not spell them out (see `signature`).
+        signature: its arguments as text, or None if they are not in the
+            source (see `signature`).
     """
 
     name: str
@@ -56,13 +56,13 @@ class Entry:
 
     @property
     def articles(self):
-        """The articles that it implements: `{number: title}`."""
+        """The articles that it implements, `{number: title}`."""
         found = CITE.findall(self.docstring)
         return {int(number): _one_line(title) for number, title in found}
 
     @property
     def papers(self):
-        """The addresses of the papers, in order."""
+        """The addresses of the papers, in their order."""
         return PAPER.findall(self.docstring)
 
 
@@ -73,7 +73,7 @@ def version():
 
 
 def rooms():
-    """Returns the names of the subpackages that offer public names."""
+    """Returns the names of the subpackages that export public names."""
     inits = sorted(PACKAGE.glob("*/__init__.py"))
     return [path.parent.name for path in inits if path.parent.name != "cli"]
 
@@ -100,17 +100,17 @@ def entries():
 
 
 def find(query):
-    """Returns the entries that an article number, address or name means.
+    """Returns the entries for an article number, an address or a name.
 
     Args:
         query: an article number, the address of an article or a paper, or
-            a public name, with or without the modules before it.
+            a public name, with or without its modules.
 
     Returns:
         A list of `Entry`, at least one.
 
     Raises:
-        Unknown: if there is none; the message suggests the nearest.
+        Unknown: if there are none; the message suggests the nearest.
     """
     known = entries()
     query = query.strip()
@@ -134,12 +134,12 @@ def signature(entry):
         entry: an `Entry`.
 
     Returns:
-        A string, empty for a value. The library is imported only if the
-        arguments are inherited or generated.
+        A string, which is empty for a value. The library is imported only if
+        the arguments are inherited or generated.
     """
     if entry.signature is None:
         owner = importlib.import_module(entry.module)
-        # not of the class itself, of which Keras' `__new__` hides the arguments
+        # of `__init__`, since Keras' `__new__` hides the class's arguments
         found = inspect.signature(getattr(owner, entry.name).__init__)
         _, *arguments = found.parameters.values()
         return str(inspect.Signature(arguments))
@@ -147,7 +147,7 @@ def signature(entry):
 
 
 def places(entry, folder):
-    """Returns the files of the checkout that test or show an entry.
+    """Returns the files of the checkout that test or use an entry.
 
     Args:
         entry: an `Entry`.
@@ -155,7 +155,7 @@ def places(entry, folder):
 
     Returns:
         A list of paths relative to the checkout, the module's own test
-        first. Empty for an installed library, which has no checkout.
+        first. It is empty for an installed library, which has no checkout.
     """
     checkout = PACKAGE.parent
     if not (checkout / "tools" / "articles.py").exists():
@@ -197,7 +197,7 @@ def _did_you_mean(guess):
 
 
 def _one_line(text):
-    """Returns wrapped text as one line; Chinese is joined without a blank."""
+    """Returns wrapped text as one line; Chinese is joined without spaces."""
     text = re.sub(rf"(?<={CHINESE})\s*\n\s*|\s*\n\s*(?={CHINESE})", "", text)
     return " ".join(text.split())
 
@@ -209,7 +209,7 @@ def _tree(path):
 
 
 def _defined(path, name):
-    """Returns the node that binds a name at the top of a file, or None."""
+    """Returns the top-level node that binds a name in a file, or None."""
     for node in _tree(path).body:
         if isinstance(node, ast.Assign):
             names = [getattr(target, "id", None) for target in node.targets]
@@ -223,7 +223,7 @@ def _defined(path, name):
 
 
 def _definition(path, name):
-    """Returns the file and the node that define a name, through imports."""
+    """Returns the file and the node that define a name, across imports."""
     node = _defined(path, name)
     if node is None:
         raise ValueError(
@@ -257,7 +257,7 @@ def _entry(room, name, path, node):
 
 
 def _signature(node, kind):
-    """Returns the arguments in a definition, None if it has none itself."""
+    """Returns the arguments in a definition, or None if it has none."""
     if kind == "value":
         return ""
     if kind == "function":

@@ -1,10 +1,10 @@
 r"""The command `su-models`.
 
-A command is a function whose docstring is its help. It stands in a module
-of this folder that imports neither Keras nor a room at its top (`--help`
-must answer at once; `startup.load_library` does it), and is added below by
-`app.command()(function)`. It raises `ValueError` or `OSError` for what the
-user can mend: here that becomes one line on stderr and exit code 1.
+A command is a function whose docstring is its help. It is in a module of this
+folder that imports neither Keras nor a room at its top (`--help` must answer
+at once; `startup.load_library` imports them), and is added below by
+`app.command()(function)`. It raises `ValueError` or `OSError` for errors that
+the user can fix, which become one line on stderr and exit code 1.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ su-models info RotaryEmbedding
 
 
 class _Group(TyperGroup):
-    """Turns errors that the user can mend into one line on stderr."""
+    """Prints errors that the user can fix as one line on stderr."""
 
     def invoke(self, ctx):
         try:
@@ -90,7 +90,7 @@ app = typer.Typer(
 
 
 def _print_version(wanted):
-    """Prints the version and ends the command, if it was asked for."""
+    """Prints the version and exits, if requested."""
     if wanted:
         typer.echo(f"su-models {catalog.version()}")
         raise typer.Exit()
@@ -131,7 +131,7 @@ def list_names(
         bool, typer.Option("--json", help="Print JSON, for programs.")
     ] = False,
 ):
-    """List every public name with its articles and one line about it.
+    """List every public name with its articles and a one-line summary.
 
     A name of the room `layers` is imported as
     `from su_models.layers import Name`.
@@ -161,10 +161,10 @@ def info(
 ):
     """Show the article, code, signature, tests and examples of an idea.
 
-    Ask with the number of an article, its address or section, the address
-    of a paper, or a public name. Tests and examples are shown where the
-    library runs from its checkout. What is not known gives exit code 2 and
-    the nearest that is.
+    The argument is the number of an article, its address or section, the
+    address of a paper, or a public name. Tests and examples are shown if the
+    library runs from its checkout. For an unknown name, the command suggests
+    the nearest one and exits with code 2.
     """
     found = catalog.find(what)
     with without_startup_lines():  # a signature may have to be imported
@@ -186,13 +186,13 @@ app.command(epilog=checkpoints.CONVERT_EXAMPLES)(checkpoints.convert)
 def main():
     """Runs the command line."""
     for stream in (sys.stdout, sys.stderr):
-        # a terminal that knows no Chinese gets \u4e2d, not an error
+        # a terminal without Chinese shows \u4e2d instead of an error
         stream.reconfigure(errors="backslashreplace")
     app(prog_name="su-models")
 
 
 def _as_dict(entry):
-    """Returns an entry as JSON shows it."""
+    """Returns an entry as a dict for JSON."""
     fields = dataclasses.asdict(entry)
     del fields["docstring"], fields["signature"]
     articles = [
@@ -208,7 +208,7 @@ def _as_dict(entry):
 
 
 def _details(entry):
-    """Returns an entry as `info` shows it."""
+    """Returns an entry as a dict for `info`."""
     return {
         **_as_dict(entry),
         "signature": entry.name + catalog.signature(entry),
@@ -218,7 +218,7 @@ def _details(entry):
 
 
 def _console():
-    """Returns a console; what is piped on is not wrapped."""
+    """Returns a console that does not wrap piped output."""
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 1000
@@ -236,7 +236,7 @@ def _print_table(entries):
     rows = [
         (entry.name, _few(entry.articles), entry.summary) for entry in entries
     ]
-    # the same for every room, so that all columns stand below each other
+    # the same widths for all rooms, so that the columns are aligned
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for room in dict.fromkeys(entry.room for entry in entries):
         grid = Table.grid(padding=(0, 2))
@@ -251,14 +251,14 @@ def _print_table(entries):
 
 
 def _few(articles):
-    """Returns the first two articles, and how many more there are."""
+    """Returns the first two articles, and the number of others."""
     numbers = list(map(str, articles))
     more = f" +{len(numbers) - 2}" if len(numbers) > 2 else ""
     return ", ".join(numbers[:2]) + more or "-"
 
 
 def _print_details(detail, blank):
-    """Prints what `info` knows about one entry."""
+    """Prints the details of one entry."""
     console = _console()
     if blank:
         console.print()

@@ -1,4 +1,4 @@
-"""`su-models train | sample | evaluate | export`, for every task alike."""
+"""The commands `su-models train | sample | evaluate | export`."""
 
 import dataclasses
 import io
@@ -46,7 +46,7 @@ Run = Annotated[
     str,
     typer.Argument(
         metavar="NAME_OR_RUN",
-        help="A name, whose run is in runs/NAME, or the folder of a run.",
+        help="A name, for the run in runs/NAME, or the folder of a run.",
     ),
 ]
 
@@ -56,8 +56,8 @@ def train(
         str,
         typer.Argument(
             metavar="NAME_OR_RUN",
-            help="What to train, such as ddpm-digits or vae-digits; or the "
-            "folder of a run, for its settings.",
+            help="The run to train, such as ddpm-digits or vae-digits; or "
+            "the folder of a run, to use its settings.",
         ),
     ],
     output: Annotated[
@@ -65,10 +65,10 @@ def train(
         typer.Option(help="Folder of the run.", show_default="runs/NAME"),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps, if not the usual number.")
+        int | None, typer.Option(help="Number of steps, if not the default.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Of everything random.")
+        int | None, typer.Option(help="Seed of all random numbers.")
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -81,10 +81,10 @@ def train(
 ):
     """Train a model on real data.
 
-    A training that was interrupted, however hard, goes on where it was when
-    the same command is given again, and ends with the same weights. One that
-    is done is not repeated. The folder then holds config.json, history.csv,
-    training.png, pictures of what the model does, and model.keras.
+    The same command resumes an interrupted training, even a killed one, and
+    ends with the same weights. A finished training is not repeated. The
+    folder then holds config.json, history.csv, training.png, pictures that
+    illustrate the model, and model.keras.
     """
     load_library()
     from su_models.runs import draw_run
@@ -99,7 +99,7 @@ def train(
     try:
         model = task.train(folder)
     except KeyboardInterrupt:
-        typer.echo("\nInterrupted. The same command goes on from here.")
+        typer.echo("\nInterrupted. The same command resumes the training.")
         raise typer.Exit(130) from None
     draw_run(task, model, folder)
     for file in sorted(folder.iterdir()):
@@ -114,8 +114,8 @@ def sample(
     output: Annotated[
         pathlib.Path | None,
         typer.Option(
-            help="Of images: a .png picture, or a .npy array of floats in "
-            "-1 ... 1. Of text: .txt, one a line.",
+            help="For images: a .png picture, or a .npy array of floats in "
+            "-1 ... 1. For text: .txt, with one sample per line.",
             show_default="RUN/samples-SEED.png",
         ),
     ] = None,
@@ -148,7 +148,7 @@ def sample(
 def evaluate(run: Run):
     """Evaluate a trained model on held-out data.
 
-    Prints the figures and writes them to metrics.json in the folder.
+    Prints the metrics and writes them to metrics.json in the folder.
     """
     load_library()
     from su_models.runs import RunFolder, evaluate_run
@@ -166,15 +166,15 @@ def export(
     run: Run,
     output: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Where to.", show_default="RUN/saved_model"),
+        typer.Option(help="Output folder.", show_default="RUN/saved_model"),
     ] = None,
 ):
     """Export a trained model as a SavedModel.
 
-    It needs TensorFlow alone. Beside serve(...), what the model computes, it
-    has what the task offers; a task that makes images offers
-    sample(seed, num_samples), float images, and draw(seed), a picture of
-    samples beside real images.
+    The artifact needs only TensorFlow. In addition to serve(...), the model
+    itself, it has the functions of the task; a task that generates images has
+    sample(seed, num_samples), which returns float images, and draw(seed),
+    which returns a picture of samples and real images.
     """
     load_library()
     from su_models.export import export_saved_model
@@ -212,8 +212,9 @@ def _task_of_run(name):
             folder = pathlib.Path("runs", name)
         elif not folder.is_dir():
             raise ValueError(
-                f"The folder is no run: it has no config.json. Received: {name}"
-                f", nor is that a name; is {nearest(name, task_names())} meant?"
+                "The folder is not a run: it has no config.json. "
+                f"Received: {name}, which is not a name either; did you mean "
+                f"{nearest(name, task_names())}?"
             )
     return load_task(folder), folder
 

@@ -1,4 +1,4 @@
-"""Imports the library for a command, without TensorFlow's start-up lines."""
+"""Imports the library for a command without TensorFlow's startup lines."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 # Since TensorFlow 2.17 some information lines are written before its log
-# level is read (tensorflow issue 100442). Errors are never among these.
+# level is read (tensorflow issue 100442). They never contain errors.
 STARTUP_LINE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\)"
     rb"|[IW]\d{4} \d\d:\d\d:\S+ +\d+ \S+:\d+\] "
@@ -16,12 +16,13 @@ STARTUP_LINE = re.compile(
 
 
 def load_library():
-    """Imports Keras and every room of the library, without a word.
+    """Imports Keras and every room of the library silently.
 
-    Commands call this first, so that `su-models --help` need not wait.
+    Commands call this function first, so that `su-models --help` need not
+    wait for it.
 
     Returns:
-        The package `su_models`, all its classes registered with Keras.
+        The package `su_models`, with all classes registered with Keras.
     """
     package = sys.modules["su_models"]
     with without_startup_lines():
@@ -32,16 +33,16 @@ def load_library():
 
 @contextlib.contextmanager
 def without_startup_lines():
-    """Holds stderr back and lets through all but the start-up lines.
+    """Removes TensorFlow's startup lines from stderr.
 
-    Sets `TF_CPP_MIN_LOG_LEVEL` to 3 unless the user has set it; who sets it
-    to 0 or 1 wants to read everything, and does.
+    Sets `TF_CPP_MIN_LOG_LEVEL` to 3 unless the user has set it; if the user
+    sets it to 0 or 1, all lines are shown.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") in ("0", "1"):
         yield
         return
     sys.stderr.flush()
-    # C++ writes to the file descriptor, past `sys.stderr`
+    # C++ writes to the file descriptor instead of `sys.stderr`
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)

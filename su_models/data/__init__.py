@@ -1,7 +1,7 @@
-"""Named real data sets: where they are, whether they are whole, `load`.
+"""Named real data sets, verified by checksums.
 
-A new set is one `Dataset` in a module of this folder and one name in
-`registry.py`.
+To add a data set, define a `Dataset` in a module of this folder and add its
+name to `registry.py`.
 """
 
 from su_models.data.registry import describe, load, names

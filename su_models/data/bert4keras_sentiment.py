@@ -1,4 +1,4 @@
-"""The sentiment set of bert4keras: Chinese reviews, good or bad."""
+"""The sentiment data set of bert4keras: positive and negative reviews."""
 
 import zipfile
 import zlib
@@ -15,16 +15,16 @@ def load_bert4keras_sentiment(paths):
     """Returns the splits, in the order of their files.
 
     Args:
-        paths: dict of the name of the archive and its path. Its members
-            `sentiment/sentiment.<split>.data` have a review a line: text,
-            tabulator, 1 for a good one or 0 for a bad one.
+        paths: dict from the name of the archive to its path. Its members
+            `sentiment/sentiment.<split>.data` have one review per line: text,
+            tab, and 1 for a positive or 0 for a negative review.
 
     Returns:
         A dict of splits, each a dict of `text`, a list of strings, and `y`,
         int64 `(n,)`.
 
     Raises:
-        ValueError: if the archive is not whole or a line is not of this form.
+        ValueError: if the archive is damaged or a line has another form.
     """
     path = paths[ARCHIVE]
     try:
@@ -56,7 +56,7 @@ def _reviews(lines, split):
     for i, (text, _, label) in enumerate(rows, start=1):
         if not text or label not in ("0", "1"):
             raise ValueError(
-                "A line must be a text, a tabulator and 0 or 1. "
+                "A line must be a text, a tab and 0 or 1. "
                 f"Received: line {i} of {split}, {lines[i - 1]!r}"
             )
     return {
@@ -69,14 +69,15 @@ BERT4KERAS_SENTIMENT = Dataset(
     name="bert4keras_sentiment",
     folder="zh_sentiment",
     description="Chinese reviews of hotels, books, computers and other goods; "
-    "y is 1 for a good one, 0 for a bad one, about as many. Only 16 755 of "
-    "the 21 105 texts differ: 677 of the test texts and 666 of the valid ones "
-    "are also in train (with the other label 3 and 2 of them), 88 of the test "
-    "texts in valid, so a test score rewards memory too. The split is "
-    "bert4keras' own.",
+    "y is 1 for positive and 0 for negative ones, about equally many. Only "
+    "16 755 of the 21 105 texts differ: 677 of the test texts and 666 of the "
+    "valid texts are also in train (3 and 2 of them with the other label), and "
+    "88 of the test texts are in valid, so test scores also reward memory. "
+    "The split is that of bert4keras.",
     source="Jianlin Su, bert4keras, examples/datasets/sentiment.zip, "
     "https://github.com/bojone/bert4keras.",
-    licence="Apache-2.0, as the repository; whose the reviews are is not said",
+    licence="Apache-2.0, as the repository; the origin of the reviews is not "
+    "stated",
     sizes={"train": 16_883, "valid": 2_111, "test": 2_111},
     loader=load_bert4keras_sentiment,
     downloads=(

@@ -1,4 +1,4 @@
-"""CIFAR-10, from its binary version: no file of it is unpickled."""
+"""CIFAR-10, read from its binary version without unpickling."""
 
 import gzip
 import tarfile
@@ -23,19 +23,19 @@ MEMBERS = {
 def load_cifar10(paths):
     """Returns the splits, with a flag for each image.
 
-    `lossless` tells the exact images from the few that were only to be had
-    as JPEG copies (an error of about 6 grey levels on average); all images
-    of the published archive are exact.
+    `lossless` is False for the few images that were only available as JPEG
+    copies (with an average error of about 6 grey levels); all images of the
+    published archive are exact.
 
     Args:
-        paths: dict of file names and paths: the published archive, or
+        paths: dict from file names to paths: the published archive, or
             converted `train_<i>.npz` files.
 
     Returns:
         A dict of splits, each a dict of `x`, `y` and bool `lossless`.
 
     Raises:
-        ValueError: if a file is not whole.
+        ValueError: if a file is damaged.
     """
     if ARCHIVE in paths:
         return read_archive(paths[ARCHIVE])
@@ -65,7 +65,7 @@ def read_archive(path):
         A dict of the splits `train` and `test`.
 
     Raises:
-        ValueError: if the archive, or a member of it, is not whole.
+        ValueError: if the archive or one of its members is damaged.
     """
     try:
         with tarfile.open(path, "r:gz") as archive:
@@ -74,7 +74,7 @@ def read_archive(path):
                 for names in MEMBERS.values()
                 for name in names
             }
-    # KeyError: no such member; AttributeError: the member is no file
+    # KeyError: no such member; AttributeError: the member is not a file
     except (KeyError, AttributeError, EOFError) as error:
         raise _unreadable(path, error) from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
@@ -86,7 +86,7 @@ def read_archive(path):
 
 
 def _unreadable(path, reason):
-    """Returns the error for an archive that is not whole."""
+    """Returns the error for a damaged archive."""
     return ValueError(
         f"Not the whole {ARCHIVE} ({reason}). Received: path={path}"
     )

@@ -1,4 +1,4 @@
-"""What there is to know about a data set before a byte of it is read."""
+"""Descriptions of data sets and their files."""
 
 import dataclasses
 import pathlib
@@ -11,9 +11,9 @@ class File:
 
     Args:
         name: file name inside the set's folder.
-        sha256: digest of the whole file, 64 hexadecimal digits.
-        url: where its publisher serves it. Empty for a file that is only
-            found locally.
+        sha256: digest of the file, 64 hexadecimal digits.
+        url: address at the publisher. Empty for a file that exists only
+            locally.
     """
 
     name: str
@@ -25,24 +25,23 @@ class File:
 class Dataset:
     """A named data set.
 
-    Its files come in two forms, and either is enough: `files`, converted,
-    as a folder of `$SU_MODELS_DATA` holds them; `downloads`, as the
-    publisher serves them. An embedded set has neither.
+    Its files have two forms, either of which is enough: `files`, converted
+    files in a folder of `$SU_MODELS_DATA`; and `downloads`, the files of the
+    publisher. An embedded data set has neither.
 
     Args:
         name: name for `load`.
-        description: what an example is, with shapes and classes.
-        source: where the set comes from.
-        licence: under which terms, as the source states them.
+        description: description of the examples, with shapes and classes.
+        source: origin of the data set.
+        licence: licence, as the source states it.
         sizes: published number of examples of each split.
-        loader: function of `{file name: path}`, which holds verified files
-            of one form, that returns the dict of splits.
-        files: the converted files. A set is partly there when some are
-            missing, or were never gathered.
+        loader: function from a dict `{file name: path}` of verified files of
+            one form to the dict of splits.
+        files: the converted files. The data set is incomplete if some of them
+            are missing.
         downloads: the published files. All of them are needed.
-        white: of an image set, the brightest value; the darkest is 0.
-        folder: of its files under `$SU_MODELS_DATA`, where that is not its
-            name.
+        white: brightest value of an image data set; the darkest is 0.
+        folder: its folder in `$SU_MODELS_DATA`. Defaults to its name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The UCI digits, which scikit-learn carries along."""
+"""The UCI digits, which scikit-learn contains."""
 
 import numpy as np
 
@@ -11,19 +11,19 @@ TRAIN = 1200
 def load_digits(paths):
     """Returns the digits in a fixed stratified split.
 
-    Every class gives the same share, 1200 of 1797, to `train`, rounded by
-    largest remainders (the lower digit first when two are equal). Which
-    scans those are is drawn class by class by `numpy.random.RandomState(0)`,
-    whose numbers NumPy keeps the same for ever. Each split stays in the
-    order of the source.
+    Every class contributes the same share, 1200 of 1797, to `train`, rounded
+    by largest remainders (the lower digit first if two are equal). The images
+    of each class are drawn by `numpy.random.RandomState(0)`, whose numbers do
+    not change between versions of NumPy. Each split keeps the order of the
+    source.
 
     Args:
-        paths: not used; the set is embedded.
+        paths: ignored; the data set is embedded.
 
     Returns:
         A dict of the splits `train` and `test`.
     """
-    from sklearn import datasets  # here: a second that only this set costs
+    from sklearn import datasets  # here, since it takes a second
 
     source = datasets.load_digits()
     x = source.images.astype("uint8")
@@ -35,7 +35,7 @@ def load_digits(paths):
 
 
 def _stratified(y, n):
-    """Returns a mask of `n` examples with the class shares of all."""
+    """Returns a mask of `n` examples with the class shares of all examples."""
     share = np.bincount(y) * n / len(y)
     counts = np.floor(share).astype("int64")
     by_remainder = np.argsort(counts - share, kind="stable")
@@ -53,7 +53,7 @@ DIGITS = Dataset(
     "16, 10 classes; embedded, no download.",
     source="UCI Machine Learning Repository, Optical Recognition of "
     "Handwritten Digits (E. Alpaydin, C. Kaynak, 1998), its test part as "
-    "scikit-learn carries it; split into train and test by us.",
+    "contained in scikit-learn; split into train and test by this library.",
     licence="none in the files; UCI asks to be cited; scikit-learn, which "
     "distributes the set, is BSD-3-Clause",
     sizes={"train": 1200, "test": 597},

@@ -1,4 +1,4 @@
-"""Finds the files of a data set, and trusts none without its checksum."""
+"""Finds the files of a data set and verifies their checksums."""
 
 import hashlib
 import os
@@ -12,22 +12,22 @@ VARIABLE = "SU_MODELS_DATA"
 
 
 def locate(dataset):
-    """Returns the files of a data set, each verified.
+    """Returns the verified files of a data set.
 
-    The folder `$SU_MODELS_DATA/<name>` comes first: the published files
-    when all of them are there, else the converted ones that are. Without
-    either, the published files are downloaded into Keras' cache folder.
+    The folder `$SU_MODELS_DATA/<name>` is searched first: for the published
+    files, if all of them exist, else for converted files. If there are none,
+    the published files are downloaded into Keras' cache folder.
 
     Args:
         dataset: a `Dataset`.
 
     Returns:
-        A dict of file names and paths, empty for an embedded set.
+        A dict from file names to paths, empty for an embedded data set.
 
     Raises:
-        ValueError: if a file is not the known one, or the variable does
-            not name a folder.
-        FileNotFoundError: if the set is neither found nor downloadable.
+        ValueError: if a file has another checksum, or the variable does not
+            name a folder.
+        FileNotFoundError: if the data set is neither found nor downloadable.
     """
     if not dataset.files and not dataset.downloads:
         return {}
@@ -40,14 +40,14 @@ def locate(dataset):
 
 
 def verify(path, digests):
-    """Refuses a file whose SHA-256 is none of `digests`.
+    """Rejects a file whose SHA-256 is not in `digests`.
 
     Args:
         path: the file.
         digests: the known digests, hexadecimal.
 
     Raises:
-        ValueError: naming the file, the digests and what was found.
+        ValueError: if the digest differs.
     """
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -59,7 +59,7 @@ def verify(path, digests):
 
 
 def read_npz(path, keys):
-    """Returns the arrays named `keys` of an `.npz` file; never unpickles.
+    """Returns the arrays named `keys` of an `.npz` file without unpickling.
 
     Args:
         path: the file.
@@ -69,10 +69,10 @@ def read_npz(path, keys):
         A list of NumPy arrays, in the order of `keys`.
 
     Raises:
-        ValueError: if the file is no whole `.npz`, or lacks a key.
+        ValueError: if the file is not a valid `.npz`, or lacks a key.
     """
     try:
-        # opened here: np.load leaves the file open when it is damaged
+        # opened here, since np.load does not close a damaged file
         with (
             open(path, "rb") as file,
             np.load(file, allow_pickle=False) as archive,
@@ -81,7 +81,7 @@ def read_npz(path, keys):
             if not missing:
                 return [archive[key] for key in keys]
             found = archive.files
-    # TypeError: NumPy has read a bare array, which cannot be entered
+    # TypeError: NumPy has read a single array, which is no context manager
     except (EOFError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
     except (zipfile.BadZipFile, zlib.error) as error:
@@ -93,7 +93,7 @@ def read_npz(path, keys):
 
 
 def _unreadable(path, reason):
-    """Returns the error for a file that is no whole `.npz`."""
+    """Returns the error for a file that is not a valid `.npz`."""
     return ValueError(
         f"Not a whole .npz file of plain arrays ({reason}). "
         f"Received: path={path}"
@@ -101,13 +101,13 @@ def _unreadable(path, reason):
 
 
 def _known_digests(dataset, name):
-    """Returns the digests that a file of this name may have, in order."""
+    """Returns the known digests of a file name, in order."""
     files = dataset.files + dataset.downloads
     return list(dict.fromkeys(f.sha256 for f in files if f.name == name))
 
 
 def _in_folder(dataset):
-    """Returns what `$SU_MODELS_DATA/<name>` holds of one form of a set."""
+    """Returns the files of one form in `$SU_MODELS_DATA/<name>`."""
     root = os.environ.get(VARIABLE)
     if not root:
         return {}
@@ -131,7 +131,7 @@ def _download(dataset):
     """Returns the published files, from Keras' cache or the network."""
     if not dataset.downloads:
         raise FileNotFoundError(_advice(dataset, "no address is known"))
-    import keras  # here: naming and describing sets must not wait for it
+    import keras  # here: names and descriptions must not wait for it
 
     paths = {}
     for file in dataset.downloads:
@@ -144,7 +144,7 @@ def _download(dataset):
             )
         except ValueError as error:  # the checksum
             raise ValueError(
-                f"What was downloaded as `{dataset.name}` is damaged or not "
+                f"The download of `{dataset.name}` is damaged or not "
                 f"the known file. {error} Received: url={file.url}"
             ) from error
         except Exception as error:  # a failed download has no class of its own
@@ -154,7 +154,7 @@ def _download(dataset):
 
 
 def _advice(dataset, reason):
-    """Returns what to do about a set that is not there."""
+    """Returns the message for a missing data set."""
     folder = dataset.folder or dataset.name
     wanted = ", ".join(f.name for f in dataset.downloads or dataset.files)
     return (

@@ -1,4 +1,4 @@
-"""The one form in which every image set is handed out."""
+"""The common form of all image data sets."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ def image_split(x, y, shape, path):
         x: uint8 images, `(n, height, width)` or with channels.
         y: integer labels, `(n,)`.
         shape: the expected `(height, width, channels)`.
-        path: where they were read, for the message.
+        path: their file, for the message.
 
     Returns:
         A dict of `x`, uint8 `(n, height, width, channels)`, and `y`,
         int64 `(n,)`.
 
     Raises:
-        ValueError: if shapes or dtypes are others.
+        ValueError: if shapes or dtypes differ.
     """
     x = x[..., None] if x.ndim == 3 else x
     if (

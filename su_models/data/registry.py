@@ -1,4 +1,4 @@
-"""The data sets by name."""
+"""Registry of the data sets by name."""
 
 import difflib
 import warnings
@@ -42,18 +42,18 @@ def names():
 def load(name):
     """Returns a real data set by name, its files verified by checksum.
 
-    The files are looked for in the folder `$SU_MODELS_DATA/<name>`, then in
-    Keras' cache, then at the set's public source; `describe(name)` says
-    what they are. `digits` needs none. A set that is only partly there is
-    loaded as far as it goes, with a `UserWarning` that gives the counts; a
-    split of which nothing is there is absent from the dict.
+    The files are searched in the folder `$SU_MODELS_DATA/<name>`, then in
+    Keras' cache, then at the public source; `describe(name)` lists them.
+    `digits` needs no files. An incomplete data set is loaded with a
+    `UserWarning` that reports the counts; a split without examples is missing
+    in the dict.
 
     Args:
         name: one of `names()`.
 
     Returns:
-        A dict of splits, mostly `"train"` and `"test"`, each a dict of NumPy
-        arrays or lists. For an image set `x` is uint8 `(n, height, width,
+        A dict of splits, usually `"train"` and `"test"`, each a dict of NumPy
+        arrays or lists. For images `x` is uint8 `(n, height, width,
         channels)` and `y` int64 `(n,)`; `cifar10` adds the bool `lossless`.
         `ptb` has `tokens`, lists of words; `treebank_sample` has `trees`,
         nested lists, in one split `"all"`; `tinyshakespeare` has `text`, a
@@ -61,8 +61,8 @@ def load(name):
         `y`.
 
     Raises:
-        ValueError: if the name is unknown or a file is not the known one.
-        FileNotFoundError: if the set is neither found nor downloadable.
+        ValueError: if the name is unknown or a file has another checksum.
+        FileNotFoundError: if the data set is neither found nor downloadable.
 
     Example:
 
@@ -88,7 +88,7 @@ def load(name):
 
 
 def describe(name):
-    """Returns what is known about a data set, as lines of text.
+    """Returns the description of a data set, as lines of text.
 
     Args:
         name: one of `names()`.

@@ -1,15 +1,15 @@
-"""Plays of Shakespeare in one file: the text of character models."""
+"""Plays of Shakespeare in one file, a text for character models."""
 
 from su_models.data.dataset import Dataset, File
 
-TRAIN = 1_003_854  # characters, 90 %; the rest is for the test
+TRAIN = 1_003_854  # characters, 90 %; the rest is the test split
 
 
 def load_tinyshakespeare(paths):
-    """Returns the splits, each one text.
+    """Returns the splits, each with one text.
 
     Args:
-        paths: dict of the name `tinyshakespeare.txt` and its path.
+        paths: dict from the name `tinyshakespeare.txt` to its path.
 
     Returns:
         A dict of the splits `train`, the first 90 %, and `test`, each a dict
@@ -23,8 +23,8 @@ def load_tinyshakespeare(paths):
 TINYSHAKESPEARE = Dataset(
     name="tinyshakespeare",
     folder="en_text",
-    description="40 000 lines of plays by Shakespeare, 65 kinds of "
-    "characters; sizes are in characters. Split 90 to 10 by us, in order.",
+    description="40 000 lines of plays by Shakespeare, 65 different "
+    "characters; sizes are in characters. Split 90 to 10 in order.",
     source="A. Karpathy, The Unreasonable Effectiveness of Recurrent Neural "
     "Networks, 2015, https://github.com/karpathy/char-rnn.",
     licence="the text is in the public domain; the repository MIT",

@@ -1,4 +1,4 @@
-"""A tenth of the Penn Treebank with its trees, as NLTK hands it out."""
+"""A tenth of the Penn Treebank with its trees, as distributed by NLTK."""
 
 import re
 import zipfile
@@ -12,14 +12,14 @@ def load_treebank_sample(paths):
     """Returns the trees, in the order of the newspaper.
 
     Args:
-        paths: dict of the name of the archive and its path.
+        paths: dict from the name of the archive to its path.
 
     Returns:
         A dict of the one split `all`, a dict of `trees`: lists as
         `read_trees` returns them.
 
     Raises:
-        ValueError: if the archive or a file of it is not whole.
+        ValueError: if the archive or one of its files is damaged.
     """
     path = paths[ARCHIVE]
     try:
@@ -41,11 +41,11 @@ def read_trees(text):
 
     Returns:
         A list of trees. A tree is a list: its label, then its subtrees; for
-        a word, its part of speech, then the word. Here
+        a word, its part of speech, then the word. The example above gives
         `[["S", ["NN", "dogs"], ["VB", "run"]]]`.
 
     Raises:
-        ValueError: if brackets do not match or a node is nothing of this.
+        ValueError: if brackets do not match or a node has another form.
     """
     stack = [[]]
     for part in re.findall(r"[()]|[^()\s]+", text):
@@ -70,7 +70,7 @@ def read_trees(text):
 
 
 def _checked(node, root):
-    """Returns a node that is a word or has subtrees; a root is unwrapped."""
+    """Returns a node after checking its form; a root is unwrapped."""
     if root and len(node) == 1 and isinstance(node[0], list):
         return node[0]
     kinds = [type(part) for part in node]

@@ -1,4 +1,4 @@
-"""Models that leave: artifacts which other programs load."""
+"""Export of models to artifacts for other programs."""
 
 from su_models.export.saved_model import export_saved_model
 

@@ -6,10 +6,10 @@ from su_models.backend.compile import compiled
 from su_models.backend.selection import require_backend, runs_on
 from su_models.utils.files import replacing_folder
 
-# of each TensorFlow, the newest JAX whose StableHLO it was seen to read
+# for each TensorFlow, the newest JAX whose StableHLO it was seen to read
 READABLE = {(2, 21): (0, 10)}
 
-# attributes that the loaded artifact has beside its endpoints
+# attributes of the loaded artifact in addition to its endpoints
 _TAKEN = {
     "serve",
     "serving_default",
@@ -23,18 +23,18 @@ _TAKEN = {
 
 
 def export_saved_model(model, path, endpoints=None):
-    """Writes a model, and functions beside it, as a SavedModel.
+    """Writes a model, and further functions, as a SavedModel.
 
-    The artifact needs neither Keras nor this library. It appears whole or
-    not at all: it is written beside `path` and renamed, and a previous one is
-    replaced only then. The model is not changed.
+    The artifact needs neither Keras nor this library. It is written next to
+    `path` and then renamed, so that it is complete or absent, and a previous
+    artifact is replaced only at the end. The model is not changed.
 
     Args:
         model: a built `keras.Model`, functional or `Sequential`. It becomes
-            the endpoint `serve`, with the structure of its inputs as the one
-            argument, in inference mode.
-        path: str or `pathlib.Path`, a folder. One that exists must be empty
-            or a SavedModel.
+            the endpoint `serve`, in inference mode, whose single argument has
+            the structure of the inputs.
+        path: str or `pathlib.Path`, a folder. An existing folder must be
+            empty or a SavedModel.
         endpoints: optional dict from names to functions of tensors, which
             become methods of the artifact. TensorFlow backend only. Each is
 
@@ -45,19 +45,19 @@ def export_saved_model(model, path, endpoints=None):
               compiled parts, as `Sampler.endpoint` returns it.
 
     Raises:
-        ValueError: if the path is taken by something else, or `model` or an
+        ValueError: if the path holds something else, or `model` or an
             endpoint is not as described.
         OSError: if the path cannot be written.
-        NotImplementedError: on PyTorch, for endpoints on JAX, and for a JAX
-            that is newer than TensorFlow can read.
+        NotImplementedError: on PyTorch, for endpoints on JAX, and if JAX is
+            newer than TensorFlow can read.
 
     Example:
 
         sample = sampler.endpoint(net, batch_size=64)
         export_saved_model(net, "saved_model", endpoints={"sample": sample})
 
-    and in another program, where the artifact must be bound to a name, since
-    the variables live no longer than it:
+    In another program, keep a reference to the artifact, since its variables
+    are deleted with it:
 
         artifact = tf.saved_model.load("saved_model")
         images = artifact.sample(seed=0, num_samples=1000)
@@ -79,7 +79,7 @@ def export_saved_model(model, path, endpoints=None):
         if runs_on("tensorflow"):
             _keep_one_copy(archive, model)
         if runs_on("jax"):
-            # with gradients, loading warns that they are of no use
+            # with gradients, loading warns that they are unusable
             options = {"jax2tf_kwargs": {"with_gradient": False}}
         archive.add_endpoint("serve", model.__call__, signature, **options)
         for name, (fn, signature) in functions.items():
@@ -88,7 +88,7 @@ def export_saved_model(model, path, endpoints=None):
 
 
 def _write(archive, written, path):
-    """Writes the artifact; a full disk is an OSError, as everywhere else."""
+    """Writes the artifact; raises an OSError on a full disk."""
     import tensorflow as tf
 
     try:
@@ -121,9 +121,9 @@ def _minor(version):
 
 
 def _keep_one_copy(archive, model):
-    """Lists TensorFlow's variables, which the functions use, not Keras'.
+    """Tracks only TensorFlow's variables, which the functions use.
 
-    Of both, Keras 3.15 would write and load each weight twice.
+    With Keras' variables as well, Keras 3.15 would write each weight twice.
     """
     for kind in ("variables", "trainable_variables", "non_trainable_variables"):
         variables = [v.value for v in getattr(model, kind)]

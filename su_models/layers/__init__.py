@@ -1,4 +1,4 @@
-"""Keras layers, one idea of an article a class."""
+"""Keras layers; each class implements one idea of an article."""
 
 from su_models.layers.attention.atrous_self_attention import (
     AtrousSelfAttention,

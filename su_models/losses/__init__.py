@@ -1,4 +1,4 @@
-"""Losses of the articles, as `keras.losses.Loss`."""
+"""Losses of the articles, as subclasses of `keras.losses.Loss`."""
 
 from su_models.losses.multilabel_crossentropy import MultilabelCrossentropy
 from su_models.losses.smooth_accuracy import SmoothAccuracy

@@ -1,4 +1,4 @@
-"""What the losses share: precision, and checked targets and weights."""
+"""Bases of the losses: precision, and checks of targets and weights."""
 
 import keras
 from keras import ops
@@ -10,25 +10,24 @@ from su_models.backend.precision import sum_dtype
 from su_models.backend.tracing import is_known
 from su_models.utils.checks import check_flag, check_integer
 
-_SLACK = 1e-5  # of targets that are shares: mixing rounds
+_SLACK = 1e-5  # tolerance for rounded targets between 0 and 1
 
 
 class Loss(keras.losses.Loss):
-    """A loss in float32 or wider that broadcasts neither targets nor weights.
+    """Base of losses in float32 or wider, without silent broadcasting.
 
     Sums over classes and over a batch overflow in float16, which also rounds
-    class numbers above 2048. So `y_true` and `y_pred` are cast to float32, or
-    to float64 if that is asked for, and only the result has the dtype asked
-    for.
+    class indices above 2048. So `y_true` and `y_pred` are cast to float32, or
+    to float64 if that is the dtype, and only the result has the given dtype.
 
-    Targets with the weight 0, or left out by a Keras mask of `y_pred`, are
-    not looked at: padding may hold any number.
+    Targets with weight 0, or excluded by a Keras mask of `y_pred`, are
+    ignored, so padding may hold any number.
 
     Args:
         name: optional name.
         reduction: as in every Keras loss.
-        dtype: of the result, string or `keras.DTypePolicy`. Defaults to
-            float32, or float64 if that is Keras' `floatx`.
+        dtype: dtype of the result, a string or `keras.DTypePolicy`. Defaults
+            to float32, or to float64 if that is Keras' `floatx`.
 
     Call arguments:
         y_true: targets.
@@ -53,7 +52,7 @@ class Loss(keras.losses.Loss):
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         y_true = self.match(y_true, y_pred)
         if sample_weight is not None:
-            rank = len(y_pred.shape) - 1  # of the losses
+            rank = len(y_pred.shape) - 1  # number of axes of the losses
             weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
             if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
                 weight = ops.squeeze(weight, -1)
@@ -65,19 +64,19 @@ class Loss(keras.losses.Loss):
         return ops.cast(loss, self.result_dtype)
 
     def match(self, y_true, y_pred):
-        """Returns the targets, whose shape must go with the predictions."""
+        """Returns the targets, after checking their shape."""
         return match_targets(y_true, y_pred)
 
 
 class LabelLoss(Loss):
-    """A loss of one class a sample, given by its number.
+    """Base of losses whose targets are one class index per sample.
 
-    A subclass says in `of_labels` what the loss is.
+    A subclass defines the loss in `of_labels`.
 
     Args:
-        from_logits: bool. Whether `y_pred` is logits, else probabilities.
-        ignore_class: optional int. Targets of this number are left out, as
-            by the argument of this name of
+        from_logits: bool. Whether `y_pred` holds logits; if False,
+            probabilities.
+        ignore_class: optional int. Targets of this class are ignored, as in
             `keras.losses.SparseCategoricalCrossentropy`.
         reduction: as in every Keras loss.
         name: optional name.
@@ -88,9 +87,9 @@ class LabelLoss(Loss):
         y_pred: `(..., classes)`.
 
     Raises:
-        ValueError: if an argument is none of these, the shapes do not fit or
-            a known target is no class. Where it is not known, in a compiled
-            program, its loss is NaN.
+        ValueError: if an argument is invalid, the shapes do not fit, or a
+            known target is not a class. A compiled program returns NaN for
+            such a target instead.
     """
 
     def __init__(self, from_logits, ignore_class, reduction, name, dtype):
@@ -104,7 +103,7 @@ class LabelLoss(Loss):
         """Returns the loss of each sample.
 
         Args:
-            labels: int32 `(...)`, each of them a class.
+            labels: int32 `(...)` in 0, ..., classes - 1.
             y_pred: `(..., classes)`.
         """
         raise NotImplementedError
@@ -117,7 +116,7 @@ class LabelLoss(Loss):
         if self.ignore_class is not None:
             valid = ops.not_equal(labels, self.ignore_class)
             labels = ops.where(valid, labels, 0.0)
-            # what is predicted there may be anything, also NaN
+            # predictions at ignored positions may be arbitrary, even NaN
             y_pred = ops.where(valid[..., None], y_pred, 1.0)
         classes = y_pred.shape[-1]
         if classes is None:
@@ -137,10 +136,10 @@ class LabelLoss(Loss):
 
 
 def match_targets(y_true, y_pred):
-    """Returns targets, which must have the shape of the predictions.
+    """Returns targets, after checking that they match the predictions.
 
     Raises:
-        ValueError: if a known size differs, or there is no axis.
+        ValueError: if a known size differs, or the predictions are scalar.
     """
     if not len(y_pred.shape) or not _fit(y_true.shape, y_pred.shape):
         raise ValueError(
@@ -174,11 +173,11 @@ def match_labels(y_true, y_pred):
 
 
 def check_shares(y_true):
-    """Returns targets from 0 to 1.
+    """Returns targets, after checking that they lie between 0 and 1.
 
     Raises:
-        ValueError: if a known target is none. One that is not known becomes
-            NaN.
+        ValueError: if a known target is outside. In a compiled program such
+            a target becomes NaN instead.
     """
     inside = ops.logical_and(y_true >= -_SLACK, y_true <= 1.0 + _SLACK)
     if not is_known(y_true):
@@ -193,7 +192,7 @@ def check_shares(y_true):
 
 
 def align(weight, like, rank):
-    """Returns weights with `rank` axes, each of the size of `like`'s.
+    """Returns weights with `rank` axes that broadcast to those of `like`.
 
     Args:
         weight: a tensor with at most `rank` axes; the first is the batch, the
@@ -223,7 +222,7 @@ def align(weight, like, rank):
 
 
 def hide(y_true, weight):
-    """Returns targets that are 0 where the weight, or a mask, is."""
+    """Returns targets that are 0 where the weight or mask is 0."""
     seen = ops.cast(weight, "bool")
     for _ in range(len(y_true.shape) - len(seen.shape)):
         seen = ops.expand_dims(seen, -1)

@@ -9,11 +9,11 @@ def class_log_probabilities(y_pred, from_logits):
 
     Args:
         y_pred: logits or probabilities, `(..., classes)`.
-        from_logits: bool. Which of the two they are.
+        from_logits: bool. Whether they are logits.
 
     Returns:
-        A tensor like `y_pred`. Probabilities below Keras' epsilon count as
-        that, logits are taken as they are.
+        A tensor like `y_pred`. Probabilities are clipped to at least Keras'
+        epsilon; logits are not clipped.
     """
     y_pred = ops.convert_to_tensor(y_pred)
     if from_logits:
@@ -27,7 +27,7 @@ def take_class(x, labels):
 
     Args:
         x: `(..., classes)`.
-        labels: int32 `(...)`, each of them a class.
+        labels: int32 `(...)` in 0, ..., classes - 1.
 
     Returns:
         A tensor `(...)`.

@@ -1,16 +1,16 @@
-"""Softmax and cross-entropy, for several labels at once."""
+"""Softmax cross-entropy for several labels at once."""
 
 import keras
 from keras import ops
 
 from su_models.losses.base import Loss, check_shares
 
-_NONE = float("-inf")  # log 0; the 0 beside it keeps log-sum-exps finite
+_NONE = float("-inf")  # log 0; the additional 0 keeps log-sum-exps finite
 
 
 @keras.saving.register_keras_serializable(package="su_models")
 class MultilabelCrossentropy(Loss):
-    """Scores of right labels above 0, all others below, in one log-sum-exp.
+    """Pushes scores of the target labels above 0, and all others below 0.
 
     Article: https://kexue.fm/archives/7359
         《将“Softmax+交叉熵”推广到多标签分类问题》
@@ -18,42 +18,42 @@ class MultilabelCrossentropy(Loss):
         《多标签“Softmax+交叉熵”的软标签版本》
     Paper: https://arxiv.org/abs/2208.02955
 
-    With the scores s_i, the right labels Ω_pos and the others Ω_neg:
+    With the scores s_i, the target labels Ω_pos and the others Ω_neg:
 
         log(1 + Σ_(i ∈ Ω_neg) e^(s_i)) + log(1 + Σ_(j ∈ Ω_pos) e^(-s_j))
                                                        Eq. (11) of 7359
 
-    In place of many binary decisions it compares right and wrong labels in
-    pairs, so that few right labels among many need no weights. With labels
-    t_i between 0 and 1 (label smoothing, mixup) it is
+    Instead of many binary decisions, the loss compares target labels with
+    others in pairs, so that a few targets among many labels need no class
+    weights. With labels t_i between 0 and 1 (label smoothing, mixup) it is
 
         log(1 + Σ_i (1 - t_i) e^(s_i)) + log(1 + Σ_i t_i e^(-s_i))
                                                         Eq. (5) of 9064
 
-    whose minimum is where t_i = σ(2 s_i): that, not σ(s_i), is a probability.
-    Predicted are the labels with s_i > 0.
+    which is minimal at t_i = σ(2 s_i), so σ(2 s_i), not σ(s_i), estimates a
+    probability. The labels with s_i > 0 are predicted.
 
-    Differs: labels that are 0 or 1 are left out of the other sum exactly,
+    Differs: labels that are 0 or 1 are excluded from the other sum exactly,
     not by a large constant, so a score of -1e9 (a masked label) is harmless.
 
-    A Keras mask of `y_pred` leaves positions out.
+    Positions that a Keras mask of `y_pred` excludes are ignored.
 
     Args:
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the result. Defaults to float32, or float64 if that is
-            Keras' `floatx`. Sums are in float32 or wider.
+        dtype: dtype of the result. Defaults to float32, or to float64 if that
+            is Keras' `floatx`. Sums are in float32 or wider.
 
     Call arguments:
-        y_true: numbers from 0 to 1, of the shape of `y_pred`. Those with the
-            weight 0, or left out by a mask, may be any number.
-        y_pred: scores `(..., labels)`, any real numbers: put no sigmoid or
-            softmax on them.
+        y_true: numbers from 0 to 1, of the shape of `y_pred`. Targets with
+            weight 0, or excluded by a mask, may be any number.
+        y_pred: scores `(..., labels)`, any real numbers, without sigmoid or
+            softmax.
 
     Raises:
         ValueError: if the shapes differ or have no axis, or a known target
-            is not from 0 to 1. Where it is not known, in a compiled program,
-            its loss is NaN.
+            is not from 0 to 1. A compiled program returns NaN for such a
+            target instead.
 
     Example:
 
@@ -73,13 +73,13 @@ class MultilabelCrossentropy(Loss):
     def call(self, y_true, y_pred):
         y_true = check_shares(self.match(y_true, y_pred))
         loss = log_sum_of_both(y_true, y_pred)
-        # the sums leave out what has no weight, and NaN with it
+        # the sums would ignore a NaN target, since it has no weight
         wrong = ops.any(ops.isnan(y_true), axis=-1)
         return ops.where(wrong, float("nan"), loss)
 
 
 def log_sum_of_both(y_true, y_pred):
-    """Returns Eq. (5) for each sample, `(...)`, of two tensors."""
+    """Returns the loss of each sample by Eq. (5), `(...)`."""
     return _one_plus(1.0 - y_true, y_pred) + _one_plus(y_true, -y_pred)
 
 
@@ -88,5 +88,5 @@ def _one_plus(weights, scores):
     some = weights > 0
     log_weights = ops.log(ops.where(some, weights, 1.0))
     terms = ops.where(some, scores + log_weights, _NONE)
-    one = ops.zeros_like(scores[..., :1])
+    one = ops.zeros_like(scores[..., :1])  # (..., 1)
     return ops.logsumexp(ops.concatenate([terms, one], axis=-1), axis=-1)

@@ -12,42 +12,44 @@ from su_models.losses.class_probability import (
 
 @keras.saving.register_keras_serializable(package="su_models")
 class SmoothAccuracy(LabelLoss):
-    """The smooth error rate: 1 minus the probability of the right class.
+    """Smooth error rate: 1 minus the probability of the target class.
 
     Article: https://kexue.fm/archives/6620
         《函数光滑化杂谈：不可导函数的可导逼近》
 
-    Accuracy counts ⟨1_y, onehot(argmax)⟩; with probabilities in place of the
-    one-hot vector it has a derivative:
+    Accuracy is the mean of ⟨1_y, onehot(argmax)⟩; with probabilities instead
+    of the one-hot vector it is differentiable:
 
         accuracy ≈ 1/|B| Σ_(x ∈ B) ⟨1_y(x), p(x)⟩                   Eq. (13)
 
-    Unlike cross-entropy it gives up samples that are far from right, so it
-    is for networks that are nearly trained, or for noisy labels.
+    Unlike cross-entropy, it nearly ignores samples that are predicted very
+    wrongly, so it suits nearly trained networks and noisy labels.
 
-    Differs: the article minimizes -accuracy; this is 1 - accuracy, which is
-    0 when all is right, and the limit of `TaiLrCrossentropy` for γ → 1.
+    Differs: the article minimizes -accuracy; the loss is 1 - accuracy, which
+    is 0 if all samples are correct, and the limit of `TaiLrCrossentropy` for
+    γ → 1.
 
-    A Keras mask of `y_pred` leaves positions out.
+    Positions that a Keras mask of `y_pred` excludes are ignored.
 
     Args:
-        from_logits: bool. Whether `y_pred` is logits, else probabilities.
+        from_logits: bool. Whether `y_pred` holds logits; if False,
+            probabilities.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the result. Defaults to float32, or float64 if that is
-            Keras' `floatx`. Sums are in float32 or wider.
-        ignore_class: optional int. Targets of this number are left out, as
-            by that argument of `keras.losses.SparseCategoricalCrossentropy`.
+        dtype: dtype of the result. Defaults to float32, or to float64 if that
+            is Keras' `floatx`. Sums are in float32 or wider.
+        ignore_class: optional int. Targets of this class are ignored, as in
+            `keras.losses.SparseCategoricalCrossentropy`.
 
     Call arguments:
-        y_true: integers `(...)` or `(..., 1)` in 0, ..., classes - 1. Those
-            with the weight 0, or left out by a mask, may be any number.
+        y_true: integers `(...)` or `(..., 1)` in 0, ..., classes - 1. Targets
+            with weight 0, or excluded by a mask, may be any number.
         y_pred: `(..., classes)`.
 
     Raises:
-        ValueError: if an argument is none of these, the shapes do not fit or
-            a known target is no class. Where it is not known, in a compiled
-            program, its loss is NaN.
+        ValueError: if an argument is invalid, the shapes do not fit, or a
+            known target is not a class. A compiled program returns NaN for
+            such a target instead.
 
     Example:
 

@@ -11,43 +11,45 @@ from su_models.utils.checks import check_choice, check_flag
 
 @keras.saving.register_keras_serializable(package="su_models")
 class SmoothF1(Loss):
-    """1 minus the F1 score, with probabilities in place of decisions.
+    """1 minus the F1 score, with probabilities instead of decisions.
 
     Article: https://kexue.fm/archives/6620
         《函数光滑化杂谈：不可导函数的可导逼近》
 
         F1 ≈ 2 Σ_(x ∈ B) t(x) p(x) / Σ_(x ∈ B) [t(x) + p(x)]        Eq. (14)
 
-    with t the labels, 0 or 1, and p the probabilities. It is exact where p
-    is 0 or 1. Of a small batch it is biased, since the denominator is a sum
-    over the batch too: train with cross-entropy first, then fine-tune with
-    this, and large batches.
+    with t the labels, 0 or 1, and p the probabilities. It is exact if all p
+    are 0 or 1. It is biased for a small batch, since the denominator is also
+    a sum over the batch: train with cross-entropy first, then fine-tune with
+    this loss and large batches.
 
-    Differs: the article minimizes -F1; this is 1 - F1.
+    Differs: the article minimizes -F1; the loss is 1 - F1.
 
-    One number a batch: `reduction` changes nothing, and `sample_weight`
-    weighs the samples inside both sums. A Keras mask of `y_pred` leaves
-    positions out of them. A class without labels and predictions has F1 = 0.
+    The loss is one number per batch, so `reduction` has no effect, and
+    `sample_weight` weights the samples inside both sums. Positions that a
+    Keras mask of `y_pred` excludes are omitted from the sums. A class without
+    labels and predictions has F1 = 0.
 
     Args:
         average: `"macro"`, the mean over the classes (the last axis), or
             `"micro"`, the score of all decisions together.
-        from_logits: bool. Whether `y_pred` is logits, else probabilities.
-        reduction: for Keras' sake.
+        from_logits: bool. Whether `y_pred` holds logits; if False,
+            probabilities.
+        reduction: has no effect; accepted for compatibility with Keras.
         name: optional name.
-        dtype: of the result. Defaults to float32, or float64 if that is
-            Keras' `floatx`. Sums are in float32 or wider.
+        dtype: dtype of the result. Defaults to float32, or to float64 if that
+            is Keras' `floatx`. Sums are in float32 or wider.
 
     Call arguments:
-        y_true: from 0 to 1, `(batch, ..., classes)`; one class for a yes or
-            no. Those with the weight 0, or left out by a mask, may be any
-            number.
+        y_true: numbers from 0 to 1, `(batch, ..., classes)`; one class for a
+            binary decision. Targets with weight 0, or excluded by a mask, may
+            be any number.
         y_pred: of the same shape.
 
     Raises:
-        ValueError: if an argument is none of these, the shapes differ, or a
-            known target is not from 0 to 1. Where it is not known, in a
-            compiled program, the loss is NaN.
+        ValueError: if an argument is invalid, the shapes differ, or a known
+            target is not from 0 to 1. A compiled program returns NaN for such
+            a target instead.
 
     Example:
 
@@ -92,9 +94,9 @@ class SmoothF1(Loss):
             weight = weight * w
         last = len(p.shape) - 1
         axes = tuple(range(last if self.average == "macro" else last + 1))
-        both = ops.sum(weight * y_true * p, axis=axes)
+        both = ops.sum(weight * y_true * p, axis=axes)  # (classes,) or ()
         total = ops.sum(weight * (y_true + p), axis=axes)
-        # not maximum, which on PyTorch makes float32 of float64
+        # clip, since `maximum` on PyTorch casts float64 to float32
         total = ops.clip(total, keras.backend.epsilon(), float("inf"))
         score = 2.0 * both / total
         return 1.0 - accumulated_mean(score)

@@ -1,4 +1,4 @@
-"""The multi-label cross-entropy of lists of labels."""
+"""The multi-label cross-entropy for lists of labels."""
 
 import keras
 import numpy as np
@@ -13,47 +13,47 @@ from su_models.utils.checks import check_flag, check_integer
 
 @keras.saving.register_keras_serializable(package="su_models")
 class SparseMultilabelCrossentropy(Loss):
-    """`MultilabelCrossentropy` whose targets are the numbers of the labels.
+    """`MultilabelCrossentropy` with lists of label indices as targets.
 
     Article: https://kexue.fm/archives/8888
         《GPLinker：基于GlobalPointer的实体关系联合抽取》
 
-    Of 10 000 labels few are right: a list of those, padded to one length, is
-    all that has to be made and moved to the device. Its loss is
+    If only a few of 10 000 labels are targets, a list of them, padded to a
+    common length, is much smaller than a multi-hot vector. The loss is
 
         log(1 + Σ_(i ∈ P) e^(-S_i)) + log(1 + Σ_(i ∈ N) e^(S_i))     Eq. (3)
 
-    where only P, the list, and all labels are known.
+    where P is the list and N are the other labels.
 
-    Differs: the article subtracts the sum over P from the sum over all,
-    Eq. (5), and loses the others where P outweighs them. Here the list is
-    marked on the device, so that value and gradient are those of
-    `MultilabelCrossentropy`. A label listed twice counts once.
+    Differs: the article subtracts the sum over P from the sum over all
+    labels, Eq. (5), and loses the others if P dominates the sum. Here the
+    multi-hot vector is computed on the device, so that value and gradient
+    equal those of `MultilabelCrossentropy`. A label listed twice counts once.
 
-    A Keras mask of `y_pred` leaves positions out.
+    Positions that a Keras mask of `y_pred` excludes are ignored.
 
     Args:
-        mask_zero: bool. If True the labels count from 1, a 0 in a list is
-            padding, and the score number 0 is not used. A negative number is
-            padding in any case.
+        mask_zero: bool. If True, labels count from 1, a 0 in a list is
+            padding, and the score of index 0 is ignored. Negative numbers are
+            always padding.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the result. Defaults to float32, or float64 if that is
-            Keras' `floatx`. Sums are in float32 or wider; label numbers up
-            to 2²⁴ are exact.
-        ignore_class: optional int. In a list this number is padding, and a
-            label of this number is left out of both sums.
+        dtype: dtype of the result. Defaults to float32, or to float64 if that
+            is Keras' `floatx`. Sums are in float32 or wider; label indices
+            up to 2²⁴ are exact.
+        ignore_class: optional int. This number counts as padding in a list,
+            and the label of this index is excluded from both sums.
 
     Call arguments:
         y_true: integers `(..., most_labels)`, below the number of labels and
-            padded by -1. Lists with the weight 0, or left out by a mask, may
+            padded with -1. Lists with weight 0, or excluded by a mask, may
             hold any numbers.
         y_pred: scores `(..., labels)`, any real numbers.
 
     Raises:
-        ValueError: if an argument is none of these, the shapes do not fit,
-            the number of labels is unknown, or a known target is no label.
-            Where it is not known, in a compiled program, its loss is NaN.
+        ValueError: if an argument is invalid, the shapes do not fit, the
+            number of labels is unknown, or a known target is not a label. A
+            compiled program returns NaN for such a target instead.
 
     Example:
 
@@ -92,7 +92,7 @@ class SparseMultilabelCrossentropy(Loss):
 
     def call(self, y_true, y_pred):
         lists, labels = self.match(y_true, y_pred), y_pred.shape[-1]
-        padding = lists < (1 if self.mask_zero else 0)  # NaN is none
+        padding = lists < (1 if self.mask_zero else 0)  # False for NaN
         if self.ignore_class is not None:
             padding = ops.logical_or(
                 padding, ops.equal(lists, self.ignore_class)
@@ -101,7 +101,7 @@ class SparseMultilabelCrossentropy(Loss):
         lists, inside = check_indices("y_true", lists, labels)
         chosen = _multi_hot(lists, ops.logical_not(padding), labels)
         chosen = ops.cast(ops.reshape(chosen, ops.shape(y_pred)), y_pred.dtype)
-        # what is in neither sum weighs nothing as one of the others
+        # an unused label adds e^-inf = 0 to the sum over the others
         unused = np.arange(labels) == self.ignore_class
         unused |= self.mask_zero & (np.arange(labels) == 0)
         if unused.any():
@@ -120,7 +120,7 @@ class SparseMultilabelCrossentropy(Loss):
 
 
 def _multi_hot(lists, valid, labels):
-    """Returns `(rows, labels)`: whether the label is in the list."""
+    """Returns `(rows, labels)`, True for each label in the list."""
     length = ops.shape(lists)[-1]
     lists, valid = (ops.reshape(x, (-1, length)) for x in (lists, valid))
     rows = ops.shape(lists)[0]

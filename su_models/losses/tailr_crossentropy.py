@@ -1,4 +1,4 @@
-"""TaiLr: between cross-entropy and accuracy."""
+"""TaiLr: a loss between cross-entropy and accuracy."""
 
 import keras
 from keras import ops
@@ -11,12 +11,12 @@ from su_models.losses.class_probability import (
 )
 from su_models.utils.checks import check_number
 
-_TINY = 1e-30  # keeps the branch that is not taken finite
+_TINY = 1e-30  # keeps the unused branch of `where` finite
 
 
 @keras.saving.register_keras_serializable(package="su_models")
 class TaiLrCrossentropy(LabelLoss):
-    """Cross-entropy that gives up samples which look like wrong labels.
+    """Cross-entropy with small weights for samples that seem mislabeled.
 
     Article: https://kexue.fm/archives/9526
         《缓解交叉熵过度自信的一个简明方案》
@@ -26,24 +26,24 @@ class TaiLrCrossentropy(LabelLoss):
 
         -log[γ + (1-γ) p] / (1-γ)                                    Eq. (2)
 
-    From cross-entropy, γ = 0, to 1 - p, γ = 1, the smooth error rate. Its
-    gradient is that of cross-entropy times a weight, which falls to 0 for
-    targets that the model finds impossible:
+    It interpolates between cross-entropy (γ = 0) and the smooth error rate
+    1 - p (γ = 1). Its gradient is that of cross-entropy times a weight, which
+    approaches 0 for targets that the model considers impossible:
 
         p / (γ + (1-γ) p)
 
-    The paper bounds this weight from below, which has no simple integral:
+    The paper bounds this weight from below, for which there is no simple
+    closed form:
 
         -max(b, p / (γ + (1-γ) p))_stop_grad log p                   Eq. (8)
 
-    A network trained from scratch wants γ near 0, or it learns nothing at
-    first; one that is fine-tuned may have a larger one. `anneal` moves γ
-    during training.
+    Training from scratch needs γ near 0, or the network learns nothing at
+    first; fine-tuning allows a larger γ. `anneal` changes γ during training.
 
-    Differs: the article writes -p for γ = 1; that is the limit of Eq. (2)
-    less 1.
+    Differs: the article uses -p for γ = 1, which is the limit of Eq. (2)
+    minus 1.
 
-    A Keras mask of `y_pred` leaves positions out.
+    Positions that a Keras mask of `y_pred` excludes are ignored.
 
     Args:
         gamma: float from 0 to 1, γ.
@@ -51,25 +51,26 @@ class TaiLrCrossentropy(LabelLoss):
             Eq. (8). With 0 the gradient of Eq. (8) is that of Eq. (2), with
             1 it is that of cross-entropy.
         label_smoothing: float from 0 to 1, ε. As in Keras, targets become
-            1 - ε + ε/n and ε/n of n classes; the weight is on the first
-            part, 1 - ε, alone.
-        from_logits: bool. Whether `y_pred` is logits, else probabilities.
+            1 - ε + ε/n and ε/n for n classes; the weight applies only to the
+            part 1 - ε.
+        from_logits: bool. Whether `y_pred` holds logits; if False,
+            probabilities.
         reduction: as in every Keras loss.
         name: optional name.
-        dtype: of the result. Defaults to float32, or float64 if that is
-            Keras' `floatx`. Sums are in float32 or wider.
-        ignore_class: optional int. Targets of this number are left out, as
-            by that argument of `keras.losses.SparseCategoricalCrossentropy`.
+        dtype: dtype of the result. Defaults to float32, or to float64 if that
+            is Keras' `floatx`. Sums are in float32 or wider.
+        ignore_class: optional int. Targets of this class are ignored, as in
+            `keras.losses.SparseCategoricalCrossentropy`.
 
     Call arguments:
-        y_true: integers `(...)` or `(..., 1)` in 0, ..., classes - 1. Those
-            with the weight 0, or left out by a mask, may be any number.
+        y_true: integers `(...)` or `(..., 1)` in 0, ..., classes - 1. Targets
+            with weight 0, or excluded by a mask, may be any number.
         y_pred: `(..., classes)`.
 
     Raises:
-        ValueError: if an argument is none of these, the shapes do not fit or
-            a known target is no class. Where it is not known, in a compiled
-            program, its loss is NaN.
+        ValueError: if an argument is invalid, the shapes do not fit, or a
+            known target is not a class. A compiled program returns NaN for
+            such a target instead.
 
     Example:
 
@@ -100,7 +101,7 @@ class TaiLrCrossentropy(LabelLoss):
 
     @property
     def gamma(self):
-        """γ, a float. On JAX a compiled `fit` keeps the one it began with."""
+        """γ, a float. On JAX a compiled `fit` keeps its initial value."""
         return self._number
 
     @gamma.setter
@@ -111,13 +112,13 @@ class TaiLrCrossentropy(LabelLoss):
     def anneal(self, schedule):
         """Returns a callback for `fit` that sets γ before each epoch.
 
-        On JAX the train step is compiled anew where γ changes.
+        On JAX, each change of γ recompiles the train step.
 
         Args:
             schedule: function of the epoch, from 0, that returns γ.
 
         Returns:
-            A `keras.callbacks.Callback`, for a model that was compiled with
+            A `keras.callbacks.Callback` for a model that is compiled with
             this loss.
 
         Example:
@@ -137,7 +138,7 @@ class TaiLrCrossentropy(LabelLoss):
 
     def of_labels(self, labels, y_pred):
         log_ps = class_log_probabilities(y_pred, self.from_logits)
-        log_p = take_class(log_ps, labels)
+        log_p = take_class(log_ps, labels)  # (...)
         gamma = ops.cast(ops.convert_to_tensor(self._gamma), log_p.dtype)
         if self.min_weight is None:
             loss = _closed_form(log_p, gamma)
@@ -175,7 +176,7 @@ class _Annealing(keras.callbacks.Callback):
 
 
 def _closed_form(log_p, gamma):
-    """Eq. (2), in two forms: exact for γ = 0 and γ → 1, and any p."""
+    """Returns Eq. (2) in two forms, exact for γ = 0, γ → 1 and any p."""
     p = ops.exp(log_p)
     small = ops.minimum(gamma, 0.5)
     near_crossentropy = -ops.where(
@@ -187,7 +188,7 @@ def _closed_form(log_p, gamma):
 
 
 def _weight(log_p, gamma):
-    """p / (γ + (1-γ) p), also where p underflows."""
+    """Returns p / (γ + (1-γ) p), even if p underflows."""
     return 1.0 / (1.0 - gamma + gamma * ops.exp(ops.minimum(-log_p, 80.0)))
 
 

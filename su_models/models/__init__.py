@@ -1,4 +1,4 @@
-"""Builders that compose layers into models, one family a file."""
+"""Builders that compose layers into models, one file per family."""
 
 from su_models.models.ddpm import build_ddpm, build_ddpm_trainer
 from su_models.models.transformer.build import build_transformer_model

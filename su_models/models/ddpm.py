@@ -1,4 +1,4 @@
-"""DDPM: networks that predict the noise in an image, and their training."""
+"""DDPM: networks that predict the noise in an image, and their trainer."""
 
 import keras
 from keras import layers
@@ -19,7 +19,8 @@ from su_models.utils.checks import (
     check_size,
 )
 
-# whatever the user's Keras settings say: images are (height, width, channels)
+# independent of the user's Keras settings: images are (height, width,
+# channels)
 _FORMAT = "channels_last"
 _DEFAULTS = {
     "blocks": 2,
@@ -73,34 +74,37 @@ def build_ddpm(
     Variants:
 
     * `"ho"`, the author's second network (`ddpm2.py`), a U-Net close to the
-      paper's: blocks normalise first and begin as the identity, skips are
-      concatenated, the step enters by frozen sinusoids and two layers.
-      Sampling with few steps and without noise wants this one.
-    * `"su"`, his first (`ddpm.py`), lighter: blocks normalise last, skips
-      are added, the step is a learned vector added before each block.
-    * `"dense"`: no convolutions, residual blocks of two dense layers on the
-      flattened image. For images so small (8x8) that the meaning of a pixel
-      hangs on its place.
+      paper's: blocks normalize first and start as the identity, skips are
+      concatenated, and the step enters through frozen sinusoids and two
+      layers. Use it for sampling with few steps and without noise.
+    * `"su"`, the author's first network (`ddpm.py`), which is lighter: blocks
+      normalize last, skips are added, and the step is a learned vector added
+      before each block.
+    * `"dense"`: no convolutions, but residual blocks of two dense layers on
+      the flattened image. Use it for images so small (8x8) that the meaning
+      of a pixel depends on its position.
 
-    Differs: groups of a normalisation are contiguous channels, as in Keras;
-    the author's are interleaved. `patch_size` and `"dense"` are ours.
+    Differs: groups of a normalization are contiguous channels, as in Keras;
+    in the author's code they are interleaved. `patch_size` and `"dense"` are
+    additions of this library.
 
     Args:
         preset: optional name, `"ddpm"` or `"ddpm2"` (the author's scripts,
-            128x128x3), `"digits"` or `"mnist"`. Gives the arguments below
+            128x128x3), `"digits"` or `"mnist"`. It sets the arguments below
             that are None.
         image_shape: `(height, width, channels)`, sides of at least 8.
         widths: channels at each resolution, which halves from one to the
             next; for `"dense"` a list of one number.
-        blocks: int >= 1. Residual blocks at each resolution. Default 2.
-        variant: `"ho"` (default), `"su"` or `"dense"`.
-        num_steps: int >= 1. T. Default 1000.
-        patch_size: int >= 1. Squares of so many pixels a side become the
-            channels of one position before the first convolution. Default 1.
-        groups: int >= 1. Groups of the normalisations; divides each of
-            `widths`. Default 32. Not used by `"dense"`.
-        dropout: float in [0, 1). Rate before the second layer of each
-            block. Default 0. Not used by `"su"`.
+        blocks: int >= 1. Residual blocks at each resolution. Defaults to 2.
+        variant: `"ho"` (the default), `"su"` or `"dense"`.
+        num_steps: int >= 1. T. Defaults to 1000.
+        patch_size: int >= 1. Side of the squares whose pixels become the
+            channels of one position before the first convolution. Defaults
+            to 1.
+        groups: int >= 1. Groups of the normalizations; divides each of
+            `widths`. Defaults to 32. Not used by `"dense"`.
+        dropout: float in [0, 1). Dropout rate before the second layer of each
+            block. Defaults to 0. Not used by `"su"`.
         name: name of the model.
 
     Returns:
@@ -109,8 +113,8 @@ def build_ddpm(
         predicted noise as output, float32, of the shape of x.
 
     Raises:
-        ValueError: for an unknown preset or variant, and for sizes that are
-            missing or do not fit each other.
+        ValueError: if the preset or variant is unknown, or sizes are missing
+            or do not fit each other.
 
     Example:
 
@@ -135,29 +139,31 @@ def build_ddpm(
 
 
 def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
-    """Builds the graph that trains a network to predict the noise.
+    """Builds the model that trains a network to predict the noise.
 
     Article: https://kexue.fm/archives/9119
         《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
 
-    The layers are those of `denoiser`: train this, sample with that. The
-    loss is part of the graph: compile without one. Averaged weights come
-    from the optimizer: `use_ema=True` (inside `Lookahead`, of the inner
-    one); at its end `fit` leaves the averages in the model.
+    The trainer shares the layers of `denoiser`: train the trainer, and sample
+    with `denoiser`. The loss is part of the graph, so compile without a loss.
+    For averaged weights, set `use_ema=True` of the optimizer (of the inner
+    one inside `Lookahead`); at its end `fit` assigns the averages to the
+    model.
 
     Args:
-        denoiser: a model with the inputs `[x, t]`, as `build_ddpm` makes.
+        denoiser: a model with the inputs `[x, t]`, as `build_ddpm` returns.
         schedule: a `su_models.sampling.NoiseSchedule` with as many steps.
         seed: optional int. Seed of the random steps and noise.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from images x_0 `(batch, ...)`, as a rule scaled to
-        -1 ... 1, to the loss of each, `(batch,)`.
+        A `keras.Model` from images x_0 `(batch, ...)`, usually scaled to
+        -1 ... 1, to the loss of each image, `(batch,)`.
 
     Raises:
-        ValueError: if the denoiser has a table of another number of steps
-            than the schedule, or predicts another shape than its input's.
+        ValueError: if the denoiser has a table with another number of steps
+            than the schedule, or its prediction does not have the shape of
+            its input.
 
     Example:
 
@@ -184,7 +190,7 @@ def build_ddpm_trainer(denoiser, schedule, seed=None, name="ddpm_trainer"):
 
 
 class _Denoiser:
-    """What the variants share: patches, the step, and the three acts."""
+    """Base of the variants: patches, the step, and the order of building."""
 
     def __init__(
         self,
@@ -209,12 +215,12 @@ class _Denoiser:
         t = step = keras.Input((), dtype="int32", name="step")
         x, t = self.cut(x), self.embed(t)
         x = self.join(self.network(x, t))
-        # compared with float32 noise, whatever the policy
+        # float32 under every policy, since it is compared with float32 noise
         x = layers.Activation("linear", dtype="float32", name="noise")(x)
         return keras.Model([image, step], x, name=name)
 
     def network(self, x, t):
-        """Maps positions `(b, h, w, c)` and the step to the noise there."""
+        """Maps positions `(b, h, w, c)` and the step to the noise."""
         raise NotImplementedError
 
     def cut(self, x):
@@ -264,7 +270,7 @@ class _Denoiser:
 
 
 class _HoUNet(_Denoiser):
-    """Pre-normalised blocks, concatenated skips."""
+    """Pre-normalized blocks and concatenated skips."""
 
     def network(self, x, t):
         x = self.conv(x, self.widths[0], "stem")
@@ -278,7 +284,7 @@ class _HoUNet(_Denoiser):
         return self.activate(x, "head")
 
     def down(self, x, t):
-        """Returns the coarsest positions and all that was on the way."""
+        """Returns the coarsest positions and the list of skips."""
         skips = [x]
         for level, width in enumerate(self.widths):
             if level:
@@ -341,7 +347,7 @@ class _HoUNet(_Denoiser):
 
 
 class _SuUNet(_HoUNet):
-    """Post-normalised blocks, added skips, a learned table of steps."""
+    """Post-normalized blocks, added skips, and a learned table of steps."""
 
     def embed(self, t):
         return TimestepEmbedding(
@@ -418,7 +424,7 @@ def _initializer(scale):
 
 
 def _checked(config):
-    """Returns the arguments as Python numbers; rejects what does not fit."""
+    """Returns the arguments as Python numbers, or raises."""
     config = {"image_shape": None, "widths": None, **config}
     check_choice("variant", config["variant"], tuple(_VARIANTS))
     for name in ("blocks", "num_steps", "patch_size", "groups"):
@@ -440,7 +446,7 @@ def _checked(config):
     factor = config["patch_size"]
     if config["variant"] == "dense":
         if len(widths) != 1:
-            refuse("The dense variant has one width.", "widths")
+            refuse('`widths` must be one number for "dense".', "widths")
     else:
         factor *= 2 ** (len(widths) - 1)
         if any(width % config["groups"] for width in widths):

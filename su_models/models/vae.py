@@ -1,4 +1,4 @@
-"""VAE: an encoder and a decoder with noise between, and their training."""
+"""VAE: an encoder and a decoder with noise between, and their trainer."""
 
 import math
 
@@ -17,29 +17,28 @@ def build_vae(image_shape, latent_dim, widths=(256,), seed=None, name="vae"):
         《变分自编码器（一）：原来是这么一回事》
     Paper: https://arxiv.org/abs/1312.6114
 
-    The model maps an image to its reconstruction from a code that is drawn:
+    The model maps an image to its reconstruction from a random code:
 
         z ~ p(z|x) = N(μ(x), σ²(x)),   x̂ = g(z)
 
-    Its parts are models over the same layers: `get_layer("encoder")` maps
-    images to μ and log σ², `get_layer("decoder")` maps codes to images. Codes
-    from N(0, I) give new images, once `build_vae_trainer` has brought the
-    codes of the data there.
+    Its parts are models with the same layers: `get_layer("encoder")` maps
+    images to μ and log σ², `get_layer("decoder")` maps codes to images. After
+    training by `build_vae_trainer`, codes from N(0, I) give new images.
 
     Args:
         image_shape: `(height, width, channels)`.
-        latent_dim: int >= 1. Numbers in a code.
+        latent_dim: int >= 1. Size of a code.
         widths: ints >= 1, at least one. Units of the encoder's hidden layers;
-            the decoder has them in reverse order.
+            the decoder uses them in reverse order.
         seed: optional int. Seed of the noise.
         name: name of the model.
 
     Returns:
         A `keras.Model` from images, floats `(batch, height, width,
-        channels)`, as a rule scaled to -1 ... 1, to float32 images.
+        channels)`, usually scaled to -1 ... 1, to float32 images.
 
     Raises:
-        ValueError: for sizes that are no positive integers.
+        ValueError: if a size is not a positive integer.
 
     Example:
 
@@ -70,24 +69,24 @@ def build_vae(image_shape, latent_dim, widths=(256,), seed=None, name="vae"):
 
 
 def build_vae_trainer(vae, stddev=1.0, name="vae_trainer"):
-    """Builds the graph that trains a variational autoencoder.
+    """Builds the model that trains a variational autoencoder.
 
     Article: https://kexue.fm/archives/5253
         《变分自编码器（一）：原来是这么一回事》
 
-    The layers are those of `vae`: train this, reconstruct or sample with
-    that. The loss, `su_models.layers.VAELoss`, is part of the graph: compile
-    without one.
+    The trainer shares the layers of `vae`: train the trainer, and reconstruct
+    or sample with `vae`. The loss, `su_models.layers.VAELoss`, is part of the
+    graph, so compile without a loss.
 
     Args:
-        vae: a model as `build_vae` makes, with the layers `"encoder"`,
+        vae: a model as `build_vae` returns, with the layers `"encoder"`,
             `"sample"` and `"decoder"`.
         stddev: float > 0. Standard deviation of a pixel around its
             reconstruction.
         name: name of the model.
 
     Returns:
-        A `keras.Model` from images `(batch, ...)` to the loss of each,
+        A `keras.Model` from images `(batch, ...)` to the loss of each image,
         `(batch,)`.
 
     Example:
@@ -114,12 +113,12 @@ def build_vae_trainer(vae, stddev=1.0, name="vae_trainer"):
 def _encoder(image_shape, latent_dim, widths):
     """Builds the model from images to μ and log σ²."""
     image = keras.Input(image_shape, name="image")
-    # not Flatten, which obeys the user's `image_data_format`
+    # `Flatten` would depend on the user's `image_data_format`
     x = layers.Reshape((math.prod(image_shape),), name="flatten")(image)
     for i, width in enumerate(widths):
         x = layers.Dense(width, "swish", name=f"encoder_dense_{i}")(x)
     heads = [
-        # float32 whatever the policy: the divergence takes exp(log σ²)
+        # float32 under every policy, since the divergence has exp(log σ²)
         layers.Dense(latent_dim, dtype="float32", name=head)(x)
         for head in ("mean", "log_variance")
     ]
@@ -140,7 +139,7 @@ def _sizes(name, sizes):
     """Returns positive integers, at least one, as a tuple."""
     if not isinstance(sizes, (list, tuple)) or not sizes:
         raise ValueError(
-            f"`{name}` must be positive integers, at least one. "
+            f"`{name}` must be at least one positive integer. "
             f"Received: {name}={sizes!r}"
         )
     return tuple(check_size(name, size) for size in sizes)

@@ -1,4 +1,4 @@
-"""Functions of tensors: the mathematics that is no layer."""
+"""Mathematical functions of tensors."""
 
 from su_models.ops.attention_mask import causal_mask, prefix_mask
 from su_models.ops.codebook_perplexity import codebook_perplexity

@@ -1,4 +1,4 @@
-"""How many codes of a codebook are in use."""
+"""Perplexity of a codebook: the effective number of codes in use."""
 
 import numpy as np
 from keras import ops
@@ -9,9 +9,10 @@ from su_models.utils.checks import check_size
 def codebook_perplexity(indices, codebook_size):
     """Returns the perplexity of code numbers, from 1 to `codebook_size`.
 
-    It is exp(-Σ p_k log p_k) of the shares p_k: as if that many codes were
-    used equally often. Count a whole data set at once: the perplexity of a
-    batch grows with the batch, and cannot be averaged.
+    The perplexity is exp(-Σ p_k log p_k) of the shares p_k, the number of
+    codes that would give the same entropy if used equally often. Pass the
+    indices of a whole data set: the perplexity of a batch grows with the
+    batch, so batches cannot be averaged.
 
     Args:
         indices: array of integers in 0, ..., codebook_size - 1 of any shape,
@@ -22,7 +23,7 @@ def codebook_perplexity(indices, codebook_size):
         A float; NaN if there are no indices.
 
     Raises:
-        ValueError: if an index is no such integer.
+        ValueError: if an index is not such an integer.
 
     Example:
 

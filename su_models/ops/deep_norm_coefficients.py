@@ -1,4 +1,4 @@
-"""How DeepNorm weighs residuals and scales initial weights with depth."""
+"""Coefficients of DeepNorm for residuals and initial weights by depth."""
 
 from su_models.utils.checks import check_choice, check_integer
 
@@ -19,11 +19,11 @@ def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
 
     α is the argument of `su_models.layers.DeepNorm`. β multiplies the
     initial Xavier weights of the feed-forward layers and of the value and
-    output projections of attention; queries and keys keep theirs. In Keras:
-    `keras.initializers.VarianceScaling(β**2, "fan_avg", "uniform")`.
+    output projections of attention; queries and keys are not scaled. In
+    Keras: `keras.initializers.VarianceScaling(β**2, "fan_avg", "uniform")`.
 
-    Of N layers, each of attention and feed-forward, a step of the optimizer
-    moves the output the same at every depth if
+    For N layers, each with attention and feed-forward network, a step of the
+    optimizer changes the output equally at every depth if
 
         rule        α           β
         "deepnet"   (2N)^(1/4)  (8N)^(-1/4)     the paper's
@@ -31,9 +31,10 @@ def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
         "adam"      (2N)^(1/2)  (2N)^(-1/2)     Eq. (15)
         "lamb"      1           (2N)^(-1/2)
 
-    The last three are the author's, β his λ: for SGD a step is ∝ ‖∇L‖²,
-    for Adam ∝ ‖∇L‖₁, and LAMB also follows the size of the weights. With an
-    encoder of N and a decoder of M layers there is the paper's rule alone:
+    The last three rules are the author's, with β for his λ: a step of SGD
+    changes the loss in proportion to ‖∇L‖², a step of Adam in proportion to
+    ‖∇L‖₁, and LAMB also scales with the size of the weights. For an encoder
+    of N layers with a decoder of M layers, only the paper gives a rule:
     0.81 (N⁴M)^(1/16) and 0.87 (N⁴M)^(-1/16) for the encoder, (3M)^(1/4) and
     (12M)^(-1/4) for the decoder.
 
@@ -47,8 +48,8 @@ def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
         stack has no layers.
 
     Raises:
-        ValueError: if there are no layers, or an author's rule is asked for
-            an encoder with a decoder.
+        ValueError: if there are no layers, or one of the author's rules is
+            requested for an encoder with a decoder.
 
     Example:
 
@@ -62,14 +63,14 @@ def deep_norm_coefficients(encoder_layers=0, decoder_layers=0, rule="deepnet"):
     m = check_integer("decoder_layers", decoder_layers, least=0)
     if not n and not m:
         raise ValueError(
-            "There must be a layer. Received: "
+            "There must be at least one layer. Received: "
             f"encoder_layers={encoder_layers}, decoder_layers={decoder_layers}"
         )
     check_choice("rule", rule, ("deepnet", *_AUTHOR))
     if n and m:
         if rule != "deepnet":
             raise ValueError(
-                "With an encoder and a decoder the only rule is 'deepnet'. "
+                "With an encoder and a decoder, the only rule is 'deepnet'. "
                 f"Received: rule={rule!r}"
             )
         size = (n**4 * m) ** (1 / 16)

@@ -8,13 +8,13 @@ from su_models.backend.precision import sum_dtype
 from su_models.utils.checks import check_choice, check_positive, is_real
 
 _BLOCK = 2**22  # entries of a kernel matrix that are computed at a time
-_SORTED = 2048  # samples up to which all distances are sorted
-_BINS, _PASSES = 2**16, 2  # of the histograms of distances beyond
+_SORTED = 2048  # largest number of samples whose distances are sorted
+_BINS, _PASSES = 2**16, 2  # of the histograms for more samples
 _ESTIMATORS = ("biased", "gretton", "unbiased")
 
 
 def hsic(x, y, sigma=None, estimator="biased"):
-    """How far two variables are from being independent, from samples.
+    """Estimates the dependence of two variables from samples.
 
     Article: https://kexue.fm/archives/6910
         《HSIC简介：一个有意思的判断相关性的思路》
@@ -29,30 +29,31 @@ def hsic(x, y, sigma=None, estimator="biased"):
                      - 2 Σ AB / (n-2)] / (n (n-3))
 
     where A and B are K and L with a diagonal of 0 (Song et al., 2012). The
-    first two are never negative, and above 0 for independent variables too;
-    the mean of the third is then 0, so that it is often negative. Only
-    comparisons mean something, the value depends on σ.
+    first two are never negative, and have a positive mean even for independent
+    variables; the mean of the third is then 0, so it is often negative. The
+    value depends on σ, so only comparisons are meaningful.
 
     Differs: the article calls Eq. (17) unbiased, which it is not.
 
-    Memory is that of a few blocks of rows of the kernel matrices, if n is
-    known, not n²; only a gradient of a large n keeps them all. The sums are
-    those of centred kernels, so that float32 does not lose small values.
+    If n is known, memory holds a few blocks of rows of the kernel matrices
+    instead of n² entries; only gradients keep all blocks. The sums are over
+    centred kernels, so that float32 does not lose small values.
 
     Args:
         x: `(n,)` or `(n, ...)`, one sample a row.
-        y: as `x`, another shape of one sample is allowed.
+        y: like `x`; the shape of a sample may differ.
         sigma: float > 0, σ of both variables; or a pair, (σ of x, σ of y).
-            None, also in a pair: σ² = 2 median(d)² over the distances d of
-            all i < j, as a constant to gradients; 1 if the median is 0.
+            None, also within a pair: σ² = 2 median(d)² over the distances d
+            of all i < j, or 1 if the median is 0; gradients treat it as a
+            constant.
         estimator: `"biased"`, `"gretton"` or `"unbiased"`.
 
     Returns:
         A scalar in float32, or in float64 if `x` is.
 
     Raises:
-        ValueError: if shapes, `sigma` or `estimator` are none of these, or n
-            is below 2, or below 4 for the unbiased one, or above 65 000 where
+        ValueError: if shapes, `sigma` or `estimator` are invalid, or n is
+            below 2, or below 4 for the unbiased estimator, or above 65 000 if
             `sigma` is None.
 
     Example:
@@ -73,7 +74,7 @@ def hsic(x, y, sigma=None, estimator="biased"):
 
 
 def normalized_hsic(x, y, sigma=None, epsilon=1e-5):
-    """HSIC of whitened kernels, as the HSIC bottleneck takes it.
+    """Computes the HSIC of whitened kernels, as in the HSIC bottleneck.
 
     Article: https://kexue.fm/archives/6910
         《HSIC简介：一个有意思的判断相关性的思路》
@@ -81,20 +82,20 @@ def normalized_hsic(x, y, sigma=None, epsilon=1e-5):
 
         Tr(K~ L~),  K~ = J K J (J K J + ε n I)^(-1)
 
-    It is from 0 to n - 1 and depends less on σ than `hsic`; it has to solve
-    two systems of n equations.
+    The value lies between 0 and n - 1 and depends less on σ than `hsic`, but
+    requires solving two systems of n equations.
 
     Args:
         x: `(n,)` or `(n, ...)`, one sample a row.
-        y: as `x`, another shape of one sample is allowed.
-        sigma: as of `hsic`; the kernel is that of Eq. (14) too.
+        y: like `x`; the shape of a sample may differ.
+        sigma: as in `hsic`; the kernel is also that of Eq. (14).
         epsilon: float > 0, ε.
 
     Returns:
         A scalar in float32, or in float64 if `x` is.
 
     Raises:
-        ValueError: if an argument is none of these, or n is below 2.
+        ValueError: if an argument is invalid, or n is below 2.
 
     Example:
 
@@ -112,31 +113,32 @@ def normalized_hsic(x, y, sigma=None, epsilon=1e-5):
     return ops.sum(whitened[0] * whitened[1])
 
 
-# ---- what comes in
+# ---- arguments
 
 
 def _samples(x, y, least):
-    """Returns both as centred float matrices of as many rows."""
+    """Returns both as centred float matrices with equally many rows."""
     x, y = map(ops.convert_to_tensor, (x, y))
     shapes = tuple(x.shape), tuple(y.shape)
     counts = [_known(z) if len(z.shape) else 0 for z in (x, y)]
     if None not in counts and (counts[0] != counts[1] or counts[0] < least):
         raise ValueError(
-            "`x` and `y` must have one row a sample, as many of both and at "
-            f"least {least}. Received: shapes {shapes[0]} and {shapes[1]}"
+            "`x` and `y` must have one row per sample, and equally many rows, "
+            f"at least {least}. "
+            f"Received: shapes {shapes[0]} and {shapes[1]}"
         )
     y = match_axes("y", y, x)
     dtype = sum_dtype(x.dtype)
     rows = []
     for z in (x, y):
         z = ops.cast(z, dtype)
-        z = ops.reshape(z, (ops.shape(z)[0], -1))
+        z = ops.reshape(z, (ops.shape(z)[0], -1))  # (n, d)
         rows.append(z - ops.stop_gradient(ops.mean(z, axis=0)))
     return rows
 
 
 def _known(x):
-    """The number of rows, None while it is a symbol."""
+    """Returns the number of rows, or None if it is symbolic."""
     return x.shape[0] if isinstance(x.shape[0], int) else None
 
 
@@ -167,7 +169,7 @@ def _scaled(x, sigma):
 
 
 def _blocks(x):
-    """Pairs of ends of blocks of rows; None is the end, 0 to None is all."""
+    """Returns start and end of each block of rows; None is the last end."""
     n = _known(x)
     if n is None or n * n <= _BLOCK:
         return [(0, None)]
@@ -176,9 +178,9 @@ def _blocks(x):
 
 
 def _squares(x, start, end):
-    """Squared distances of a block of rows to all rows; 0 to themselves."""
+    """Returns squared distances of a block of rows to all rows, `(m, n)`."""
     rows = x[start:end]
-    norms = ops.sum(ops.square(x), axis=-1)
+    norms = ops.sum(ops.square(x), axis=-1)  # (n,)
     d = norms[start:end, None] + norms - 2 * ops.matmul(rows, ops.transpose(x))
     return ops.where(_diagonal(x, start, end), 0.0, ops.maximum(d, 0.0))
 
@@ -196,16 +198,17 @@ def _kernel(x, start, end, diagonal):
 
 
 def _centred_product(x, y, by_rows, by_all, diagonal):
-    """Σ_ij of the product of K_ij - r_i/a - r_j/a + Σ_i r_i/b, for K and L.
+    """Returns Σ_ij of the product of the centred kernels K and L.
 
-    r are the sums of the rows, a = `by_rows`, b = `by_all`. With a = n,
-    b = n² it is J K J, with the others the U-centring of Székely and Rizzo,
-    whose diagonal is left out: the product is then the unbiased estimator.
+    A centred kernel is K_ij - r_i/a - r_j/a + Σ_i r_i/b, with the sums r of
+    the rows, a = `by_rows` and b = `by_all`. With a = n, b = n² it is J K J.
+    With the other values it is the U-centring of Székely and Rizzo, without
+    the diagonal, and the product gives the unbiased estimator.
     """
     sums = []
     for z in (x, y):
-        # the sums of the columns are those of the rows, and of one size: a
-        # small part kept of each block would hold the block's memory (malloc)
+        # sums over columns equal those over rows, and have the same size for
+        # each block: small pieces kept of each block would fragment memory
         r = 0.0
         for block in _blocks(z):
             r = r + ops.sum(_kernel(z, *block, diagonal), axis=0)
@@ -225,11 +228,11 @@ def _centred_product(x, y, by_rows, by_all, diagonal):
 
 def _whitened(x, epsilon):
     k = _kernel(x, 0, None, True)
-    r = ops.mean(k, axis=1)
+    r = ops.mean(k, axis=1)  # (n,)
     k = k - r[:, None] - r + ops.mean(r)
     n = ops.shape(k)[0]
     ridge = epsilon * ops.cast(n, k.dtype) * ops.eye(n, dtype=k.dtype)
-    # symmetric, and it commutes with the inverse
+    # k is symmetric and commutes with the inverse
     return ops.solve(k + ridge, k)
 
 
@@ -237,12 +240,12 @@ def _whitened(x, epsilon):
 
 
 def _median_of_squares(x):
-    """Over i < j, exact; of many samples one of the two middle values."""
+    """Returns the median over i < j; with many samples, a middle value."""
     n = _known(x)
     if n is None or n <= _SORTED:
         d = ops.sort(ops.reshape(_squares(x, 0, None), (-1,)))
         n = ops.shape(x)[0]
-        pairs = n * n - n  # each twice; the n zeros of the diagonal are first
+        pairs = n * n - n  # each pair twice, after n zeros of the diagonal
         middle = [ops.take(d, n + (pairs - k) // 2) for k in (1, 0)]
         # the median of d, not of d²: √ is applied before the mean
         root = (ops.sqrt(middle[0]) + ops.sqrt(middle[1])) / 2
@@ -251,10 +254,11 @@ def _median_of_squares(x):
 
 
 def _select(x, rank):
-    """The entry of this rank, from 0, by histograms of ever smaller bins."""
+    """Returns the entry of a rank, from 0, by histograms with finer bins."""
     if rank >= 2**31:
         raise ValueError(
-            "So many distances have no median in int32: give `sigma`. "
+            "`sigma` must be given for so many samples, whose distances "
+            "cannot be counted in int32. "
             f"Received: sigma=None, n={x.shape[0]}"
         )
     blocks = _blocks(x)
@@ -269,7 +273,7 @@ def _select(x, rank):
             counts = counts + histogram(ops.reshape(bins, (-1,)), _BINS + 2)
         below = ops.cumsum(counts)
         index = ops.sum(ops.cast(below <= rank, "int32"))
-        index = ops.clip(index, 1, _BINS)  # of the bins, the first is 1
+        index = ops.clip(index, 1, _BINS)  # bins count from 1
         low, high = (
             low + ops.cast(index - 1, x.dtype) * width,
             low + ops.cast(index, x.dtype) * width,

@@ -1,4 +1,4 @@
-"""Keys and values of the tokens so far, in room for those to come."""
+"""A cache of keys and values of fixed size, for decoding."""
 
 import keras
 import numpy as np
@@ -12,22 +12,23 @@ from su_models.utils.checks import check_shape
 def update_cache(cache, new, index):
     """Returns `cache` with `new` written from slot `index` on.
 
-    The room does not grow, so one compiled step serves every position. For
-    decoding only: TensorFlow has no gradient of the one-index form.
+    The size of the cache is fixed, so one compiled step serves every position.
+    The function is for decoding only: TensorFlow has no gradient for the form
+    with one index.
 
     Args:
-        cache: `(batch, heads, slots, dim)`. One head's slots lie side by
-            side, as the product with its queries reads them.
+        cache: `(batch, heads, slots, dim)`. The slots of a head are adjacent
+            in memory, in the order in which the product reads them.
         new: `(batch, heads, n, dim)`.
-        index: an integer, or integers `(batch,)`, one slot a sample.
+        index: an integer, or integers `(batch,)`, one slot for each sample.
 
     Returns:
-        A tensor like `cache`. Where `new` does not fit and this cannot be
-        raised, because `index` has no value yet, it holds NaN, and so does
-        all that attends to it.
+        A tensor like `cache`. If `new` does not fit, a compiled program, which
+        cannot read `index` to raise an error, writes NaN instead, and tokens
+        that attend to these slots become NaN.
 
     Raises:
-        ValueError: if `new` does not fit, or `index` is no integer.
+        ValueError: if `new` does not fit, or `index` is not an integer.
     """
     index, inside = _check_index(index, ops.shape(cache)[2], ops.shape(new)[2])
     if len(index.shape):
@@ -36,10 +37,11 @@ def update_cache(cache, new, index):
     if len(index.shape) == 0:
         return ops.slice_update(cache, (0, 0, index, 0), new)
     b, h, n = ops.shape(new)[:3]
-    row = ops.reshape(ops.arange(b), (-1, 1, 1))
-    head = ops.reshape(ops.arange(h), (1, -1, 1))
+    row = ops.reshape(ops.arange(b), (-1, 1, 1))  # (b, 1, 1)
+    head = ops.reshape(ops.arange(h), (1, -1, 1))  # (1, h, 1)
     slot = ops.reshape(index, (-1, 1, 1)) + ops.arange(n)  # (b, 1, n)
     zero = ops.zeros_like(row + head + slot)
+    # (b, h, n, 3)
     where = ops.stack([row + zero, head + zero, slot + zero], axis=-1)
     return ops.scatter_update(
         cache,
@@ -49,7 +51,7 @@ def update_cache(cache, new, index):
 
 
 def _check_index(index, slots, n):
-    """Returns int32 indices that fit, and where the given ones did."""
+    """Returns int32 indices that fit, and whether the given ones did."""
     if hasattr(index, "dtype"):
         integer = keras.backend.is_int_dtype(index.dtype)
     else:

@@ -1,4 +1,4 @@
-"""Minimization over probability vectors, with a certificate."""
+"""Minimization over probability vectors, with a bound on the error."""
 
 import functools
 
@@ -15,36 +15,36 @@ from su_models.utils.checks import check_not_negative, check_number, check_size
 def minimize_over_simplex(
     fn, start, args=(), *, step_size=None, tolerance=1e-3, max_steps=10_000
 ):
-    """Minimizes a function of a probability vector, and says how well.
+    """Minimizes a function of a probability vector, and bounds the error.
 
     Article: https://kexue.fm/archives/10289
         《通向最优分布之路：概率空间的最小化》
 
-    Each step goes towards the corner with the smallest derivative, and stays
-    a probability vector without any projection:
+    Each step moves p towards the corner with the smallest derivative, so p
+    remains a probability vector without any projection:
 
         p ← (1 - η) p + η onehot(argmin ∇F(p))                      Eq. (20)
 
-    A minimum has p·∇F(p) = min ∇F(p), Eq. (21); the difference of its two
-    sides is the duality gap, never negative, and for a convex F
+    At a minimum p·∇F(p) = min ∇F(p), Eq. (21). The difference of the two
+    sides is the duality gap, which is never negative, and for a convex F
 
         F(p) - min F ≤ p·∇F(p) - min ∇F(p)
 
-    The steps end when the gap is at most `tolerance`. What is returned is
-    the vector with the smallest gap that was met, and that gap.
+    The iteration ends when the gap is at most `tolerance`, and returns the
+    vector with the smallest gap, and that gap.
 
-    Differs: by default η falls, as 2/(k + 3) in step k = 0, 1, ..., with
-    which the gap of a smooth convex F falls as 1/k; with a constant one it
-    soon falls no more, unless the minimum is a corner. A `start` above 0
-    stays above 0.
+    Differs: by default η decreases, as 2/(k + 3) in step k = 0, 1, ..., so
+    that the gap of a smooth convex F decreases as 1/k. With a constant η the
+    gap soon stops decreasing, unless the minimum is a corner. A `start` above
+    0 stays above 0.
 
-    All steps are one compiled program, which is used again if `fn` is the
-    same function: what changes from call to call should come in `args`. No
-    gradient goes through the result.
+    All steps are one compiled program, which is reused while `fn` is the same
+    function, so values that change between calls should be passed in `args`.
+    The result has no gradient.
 
     Args:
-        fn: a function of `(p, *args)` that returns F(p); of a batch of
-            problems, one number each or their sum.
+        fn: a function of `(p, *args)` that returns F(p); for a batch of
+            problems, one number per problem or their sum.
         start: floats `(..., n)`; each row a probability vector.
         args: tensors or arrays that `fn` takes after p.
         step_size: optional float in (0, 1], a constant η.
@@ -52,12 +52,12 @@ def minimize_over_simplex(
         max_steps: int >= 1.
 
     Returns:
-        A pair: p `(..., n)`, and the gap of each row `(...)`, both of the
+        A pair: p `(..., n)`, and the gap of each row `(...)`, both in the
         dtype of `start`.
 
     Raises:
-        ValueError: if an argument is none of these, rows of `start` do not
-            sum to 1, or a derivative is NaN.
+        ValueError: if an argument is invalid, rows of `start` do not sum to
+            1, or a derivative is NaN.
 
     Example: the projection onto the probability vectors, Eq. (22).
 
@@ -89,7 +89,7 @@ def minimize_over_simplex(
 
 @functools.lru_cache(maxsize=16)
 def _program(fn, is_constant):
-    """The compiled loop; kept, so that the next call need not compile."""
+    """Returns the compiled loop, cached for the next call."""
 
     def loop(start, args, step_size, tolerance, max_steps):
         def of_p(p):
@@ -100,7 +100,7 @@ def _program(fn, is_constant):
             return g, _gap(p, g)
 
         def unfinished(k, p, g, gap, best, least):
-            # all NaN ends it as well
+            # the loop also ends if all gaps are NaN
             above = least > ops.cast(tolerance, least.dtype)
             return ops.logical_and(k < max_steps, ops.any(above))
 
@@ -114,7 +114,7 @@ def _program(fn, is_constant):
             )
             p = (1.0 - eta) * p + eta * corner
             g, gap = slope(p)
-            # NaN is kept: no comparison with it is true
+            # NaN is kept, since no comparison with it is true
             better = ops.logical_not(gap >= least)
             best = ops.where(better[..., None], p, best)
             return k + 1, p, g, gap, best, ops.where(better, gap, least)
@@ -127,7 +127,7 @@ def _program(fn, is_constant):
 
 
 def _gap(p, g):
-    """p·g - min g; what p does not hold does not count, not even at -∞."""
+    """Returns p·g - min g, where entries with p = 0 do not count."""
     held = ops.where(p > 0, p * (g - ops.min(g, axis=-1, keepdims=True)), 0.0)
     return ops.sum(held, axis=-1)
 

@@ -1,4 +1,4 @@
-"""How fast a diffusion destroys its data."""
+"""The noise schedule of a diffusion."""
 
 import keras
 import numpy as np
@@ -18,18 +18,18 @@ class NoiseSchedule:
         《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
     Paper: https://arxiv.org/abs/2006.11239
 
-    One step keeps α_t of the signal and adds β_t of noise; t steps together
-    keep ᾱ_t and add β̄_t:
+    One step multiplies the signal by α_t and adds noise of size β_t; t steps
+    together multiply it by ᾱ_t and add noise of size β̄_t:
 
         x_t = α_t x_{t-1} + β_t ε_t,   α_t² + β_t² = 1               Eq. (3)
         x_t = ᾱ_t x_0 + β̄_t ε,   ᾱ_t = α_1 ... α_t, ᾱ_t² + β̄_t² = 1  Eq. (6)
 
-    The paper's (and `diffusers`') β is the square of this β_t, its ᾱ the
-    square of this ᾱ_t.
+    The β of the paper (and of `diffusers`) is the square of this β_t, and its
+    ᾱ is the square of this ᾱ_t.
 
     Args:
-        alphas: T numbers in (0, 1): α_1, ..., α_T. Not 1: a first step
-            without noise has β̄_1 = 0, by which samplers divide.
+        alphas: T numbers in (0, 1): α_1, ..., α_T. 1 is excluded: a first
+            step without noise has β̄_1 = 0, by which samplers divide.
 
     Attributes:
         num_steps: int. T.
@@ -66,19 +66,19 @@ class NoiseSchedule:
 
     @classmethod
     def author(cls, num_steps=1000):
-        """α_t = √(1 - 0.02 t/T), Eq. (18)."""
+        """Creates the author's schedule, α_t = √(1 - 0.02 t/T), Eq. (18)."""
         num_steps = check_size("num_steps", num_steps)
         steps = np.arange(1, num_steps + 1)
         return cls(np.sqrt(1 - 0.02 * steps / num_steps))
 
     @classmethod
     def cosine(cls, num_steps=1000, offset=0.008):
-        """ᾱ_t = f(t)/f(0), as in https://arxiv.org/abs/2102.09672.
+        """Creates the schedule ᾱ_t = f(t)/f(0) of arXiv:2102.09672.
 
             f(t) = cos(π/2 · (t/T + s)/(1 + s))
 
-        The noise of a step is capped at β_t² = 0.999, as in that paper. The
-        cap acts on the last step alone, where f(T) = 0.
+        The noise of a step is capped at β_t² = 0.999, as in that paper. Only
+        the last step, where f(T) = 0, reaches the cap.
 
         Args:
             num_steps: int >= 1. T.
@@ -92,7 +92,7 @@ class NoiseSchedule:
 
     @classmethod
     def from_betas(cls, betas):
-        """From the paper's betas, the variances β_t² of the T steps."""
+        """Creates a schedule from the paper's betas, the variances β_t²."""
         betas = check_numbers("betas", betas)
         if not ((betas > 0) & (betas < 1)).all():
             raise ValueError(
@@ -110,10 +110,10 @@ class NoiseSchedule:
 
 
 def check_schedule(schedule):
-    """Returns `schedule`.
+    """Returns `schedule`, or raises.
 
     Raises:
-        ValueError: if it is no `NoiseSchedule`.
+        ValueError: if it is not a `NoiseSchedule`.
     """
     if not isinstance(schedule, NoiseSchedule):
         raise ValueError(

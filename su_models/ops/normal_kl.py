@@ -20,9 +20,9 @@ def normal_kl(mean, log_variance):
         log_variance: log σ², floats `(..., d)`, of the shape of `mean`.
 
     Returns:
-        `(...)`, float32, or float64 if `mean` is. Against a reconstruction
-        that is summed, not averaged, over its axes, average it over the
-        batch.
+        A tensor `(...)` in float32, or in float64 if `mean` is. Average it
+        over the batch to add it to a reconstruction error that is summed, not
+        averaged, over an example.
 
     Raises:
         ValueError: if the two shapes differ, or have no axis.

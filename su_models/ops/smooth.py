@@ -8,12 +8,12 @@ from keras import ops
 from su_models.backend.tracing import is_known
 from su_models.utils.checks import check_choice, check_positive
 
-# below this steepness the smoothed staircase is x - 1/2 to float32's precision
+# up to this sharpness the smooth floor equals x - 1/2 in float32
 _STAIRCASE = 1.0
 
 
 def smooth_max(x, sharpness=1.0, axis=-1):
-    """Log-sum-exp, the smooth maximum.
+    """Computes log-sum-exp, the smooth maximum.
 
     Article: https://kexue.fm/archives/3290
         《寻求一个光滑的最大值函数》
@@ -43,21 +43,21 @@ def smooth_max(x, sharpness=1.0, axis=-1):
     """
     x, dtype = to_float32(x)
     sharpness = check_sharpness(sharpness, x.dtype)
-    # exact for equal entries and for a large K
+    # subtracting the maximum is exact for equal entries and for a large K
     top = ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
     y = ops.logsumexp(sharpness * (x - top), axis=axis) / sharpness
     return ops.cast(y + ops.squeeze(top, axis), dtype)
 
 
 def smooth_one_hot(x, sharpness=1.0, axis=-1):
-    """Softmax, the smooth one-hot vector of the largest entry.
+    """Computes softmax, the smooth one-hot vector of the largest entry.
 
     Article: https://kexue.fm/archives/6620
         《函数光滑化杂谈：不可导函数的可导逼近》
 
         onehot(argmax(x)) ≈ softmax(K x)                             Eq. (7)
 
-    Entries that share the maximum share the 1.
+    Equal largest entries share the 1.
 
     Args:
         x: a tensor.
@@ -82,14 +82,14 @@ def smooth_one_hot(x, sharpness=1.0, axis=-1):
 
 
 def smooth_argmax(x, sharpness=1.0, axis=-1):
-    """The expected index under softmax, the smooth arg max.
+    """Computes the expected index under softmax, the smooth arg max.
 
     Article: https://kexue.fm/archives/6620
         《函数光滑化杂谈：不可导函数的可导逼近》
 
         argmax(x) ≈ Σ_i i softmax(K x)_i                            Eq. (10)
 
-    Differs: counts from 0, as `argmax` does; the article counts from 1.
+    Differs: indices count from 0, as in `argmax`; in the article, from 1.
 
     Args:
         x: a tensor.
@@ -118,7 +118,7 @@ def smooth_argmax(x, sharpness=1.0, axis=-1):
 
 
 def smooth_abs(x, sharpness=1.0):
-    """The smooth absolute value.
+    """Computes the smooth absolute value.
 
     Article: https://kexue.fm/archives/3290
         《寻求一个光滑的最大值函数》
@@ -144,20 +144,20 @@ def smooth_abs(x, sharpness=1.0):
     """
     x, dtype = to_float32(x, rank=0)
     sharpness = check_sharpness(sharpness, x.dtype)
-    # ln(e^u + e^-u) = softplus(2u) - u: no overflow, smooth at 0 as well
+    # ln(e^u + e^-u) = softplus(2u) - u does not overflow and is smooth at 0
     y = ops.softplus(2.0 * sharpness * x) / sharpness - x
     return ops.cast(y, dtype)
 
 
 def smooth_relu(x, sharpness=1.0, form="softplus"):
-    """The smooth max(x, 0), in the four forms that Dirac's function gives.
+    """Computes a smooth max(x, 0), in four forms derived from Dirac's δ.
 
     Article: https://kexue.fm/archives/8718
         《用狄拉克函数来构造非光滑函数的光滑近似》
 
-    A smooth bell in place of δ, integrated against max(y, 0), or against the
-    step θ(y) that x is multiplied with; the bell is the derivative of σ(t x)
-    or a normal density of σ = 1/t:
+    The article replaces δ by a smooth bell, the derivative of σ(t x) or a
+    normal density with σ = 1/t, and integrates it against max(y, 0), or
+    against the step θ(y) and multiplies by x:
 
         "softplus"  log(1 + e^(tx)) / t                              Eq. (8)
         "gaussian"  ½ [x erf(x/(√2 σ)) + x + √(2/π) σ e^(-x²/2σ²)]   Eq. (9)
@@ -173,7 +173,7 @@ def smooth_relu(x, sharpness=1.0, form="softplus"):
         A tensor of the shape and dtype of `x`.
 
     Raises:
-        ValueError: if `sharpness` is not above 0, or `form` is none of these.
+        ValueError: if `sharpness` is not above 0, or `form` is invalid.
 
     Example:
 
@@ -197,21 +197,21 @@ def smooth_relu(x, sharpness=1.0, form="softplus"):
 
 
 def smooth_floor(x, sharpness=10.0):
-    """The smooth floor, a staircase of sigmoids.
+    """Computes the smooth floor, a staircase of sigmoids.
 
     Article: https://kexue.fm/archives/8718
         《用狄拉克函数来构造非光滑函数的光滑近似》
 
         ⌊x⌋ ≈ Σ_(n≤0) [σ(t(x-n)) - 1] + Σ_(n≥1) σ(t(x-n))           Eq. (15)
 
-    Differs: the article cuts both sums at fixed n, where its staircase ends.
-    Here they are taken around each x, so that it does not: one unit further
-    on, every value is 1 larger.
+    Differs: the article truncates both sums at a fixed n, where its staircase
+    ends. Here the sums are taken around each x, so the staircase has no end:
+    the value at x + 1 is that at x plus 1.
 
     Args:
         x: a tensor.
-        sharpness: float > 0. t. Up to 1 nothing remains of the steps: the
-            result is x - 1/2, as float32 has it.
+        sharpness: float > 0. t. Up to 1 there are no visible steps: the
+            result equals x - 1/2 in float32.
 
     Returns:
         A tensor of the shape and dtype of `x`.
@@ -231,7 +231,7 @@ def smooth_floor(x, sharpness=10.0):
         return ops.cast(x - 0.5, dtype)
     step = ops.stop_gradient(ops.floor(x))
     r = (x - step)[..., None]  # in [0, 1)
-    n = 1 + math.ceil(18.0 / sharpness)  # what is beyond is below 1e-7
+    n = 1 + math.ceil(18.0 / sharpness)  # further terms are below 1e-7
     n = ops.arange(n, dtype=x.dtype)
     up = ops.sigmoid(sharpness * (r - 1.0 - n))
     down = ops.sigmoid(-sharpness * (r + n))  # 1 - σ
@@ -239,14 +239,15 @@ def smooth_floor(x, sharpness=10.0):
 
 
 def to_float32(x, rank=1):
-    """Returns `x` in float32, or float64 if it is, and the dtype to return.
+    """Returns `x` in float32, or in float64 if it is, and the result's dtype.
 
     Args:
-        x: what a tensor can be made of.
-        rank: int, the number of axes it must have at least.
+        x: a tensor, or a value that can be converted to one.
+        rank: int, the least number of axes.
 
     Returns:
-        `(tensor, dtype)`; the dtype is that of `x` if it is one of floats.
+        `(tensor, dtype)`; the dtype is that of `x` if it is a float dtype,
+        else float32.
 
     Raises:
         ValueError: if `x` has fewer axes.
@@ -267,13 +268,13 @@ def check_sharpness(sharpness, dtype="float32", tensor=True):
     """Returns `sharpness` as a `float`, or as a tensor of `dtype`.
 
     Args:
-        sharpness: what was received.
-        dtype: of the tensor that it multiplies.
+        sharpness: the argument that was received.
+        dtype: dtype of the tensor that it multiplies.
         tensor: bool. Whether a tensor is accepted.
 
     Raises:
-        ValueError: if it is no finite number above 0, or a tensor of which
-            a known entry is none.
+        ValueError: if `sharpness`, or a known entry of it, is not a finite
+            number above 0.
     """
     if not tensor or not ops.is_tensor(sharpness):
         return check_positive("sharpness", sharpness)

@@ -9,13 +9,13 @@ from keras import ops
 from su_models.ops.smooth import check_sharpness, to_float32
 from su_models.utils.checks import check_choice, check_integer
 
-# halvings of an interval until float32 holds no middle
+# halvings of an interval until float32 has no number between its ends
 _BISECTIONS = 48
-_NONE = -1e30  # log 0, without the NaN in gradients
+_NONE = -1e30  # stands for log 0, without NaN gradients
 
 
 def soft_k_max(x, k, sharpness=1.0, axis=-1):
-    """The smooth k-hot vector by k rounds of softmax.
+    """Computes a smooth k-hot vector by k rounds of softmax.
 
     Article: https://kexue.fm/archives/6620
         《函数光滑化杂谈：不可导函数的可导逼近》
@@ -24,10 +24,10 @@ def soft_k_max(x, k, sharpness=1.0, axis=-1):
 
         p ← p + softmax((1 - p) x)
 
-    What a round has found is multiplied down to 0, the smallest value that
-    there is. The entries sum to k; nothing proves that each is below 1, nor
-    that they are in the order of `x`: `thre_top_k` and `grad_top_k` are
-    proven to be.
+    The factor 1 - p moves the entries that a round has found to 0, the
+    smallest value. The entries sum to k. It is not proven that each is below
+    1 and that they have the order of `x`, which holds for `thre_top_k` and
+    `grad_top_k`.
 
     Args:
         x: a tensor; `axis` has a known size n.
@@ -57,7 +57,7 @@ def soft_k_max(x, k, sharpness=1.0, axis=-1):
 
 
 def thre_top_k(x, k, sharpness=1.0, form="laplace", axis=-1):
-    """ThreTopK: an S-curve around the threshold that makes the sum k.
+    """Computes ThreTopK: an S-curve around the threshold with sum k.
 
     Article: https://kexue.fm/archives/10373
         《Softmax后传：寻找Top-K的光滑近似》
@@ -68,17 +68,18 @@ def thre_top_k(x, k, sharpness=1.0, form="laplace", axis=-1):
         "sigmoid"      f(x) = 1 / (1 + e^(-x))
         "exponential"  f(x) = min(1, e^x)
 
-    Entries are from 0 to 1, in the order of `x`, unchanged by adding a
-    constant to `x`; as `sharpness` grows they become 0 and 1. With k = 1 the
-    exponential form is softmax, and so is the Laplace form as long as no
-    entry exceeds 1/2; the article leaves the condition out.
+    The entries lie between 0 and 1, have the order of `x`, and do not change
+    when a constant is added to `x`; as `sharpness` grows they become 0 and 1.
+    With k = 1 the exponential form is softmax, and so is the Laplace form if
+    no entry exceeds 1/2; the article omits this condition.
 
-    With m entries above λ it has a closed form, Eq. (17) and Eq. (25); for
-    the sigmoid it is found by bisection, with the derivative of Eq. (21).
+    Given the number m of entries above λ, λ has a closed form, Eq. (17) and
+    Eq. (25); for the sigmoid, λ is found by bisection, with the derivative of
+    Eq. (21).
 
-    Differs: m goes up to n. The article stops at n - 1, where there is no
+    Differs: m goes up to n. The article stops at n - 1, which leaves no
     solution if k > n/2 and the entries are close to each other. Eq. (25) is
-    written as log-sum-exps, so that no power overflows.
+    computed with log-sum-exps, so that no power overflows.
 
     Args:
         x: a tensor; `axis` has a known size n.
@@ -92,7 +93,7 @@ def thre_top_k(x, k, sharpness=1.0, form="laplace", axis=-1):
 
     Raises:
         ValueError: if `k` is not an integer from 1 to n, `sharpness` is not
-            above 0, `form` is none of these, or n is unknown.
+            above 0, `form` is invalid, or n is unknown.
 
     Example:
 
@@ -112,7 +113,7 @@ def thre_top_k(x, k, sharpness=1.0, form="laplace", axis=-1):
 
 
 def grad_top_k(x, k, sharpness=1.0, axis=-1):
-    """GradTopK: the gradient of a smooth sum of the k largest entries.
+    """Computes GradTopK: the gradient of a smooth sum of k largest entries.
 
     Article: https://kexue.fm/archives/10373
         《Softmax后传：寻找Top-K的光滑近似》
@@ -122,16 +123,16 @@ def grad_top_k(x, k, sharpness=1.0, axis=-1):
 
         ST_k(x)_i = Z_(k,i) / Z_k                                   Eq. (10)
 
-    Entries are from 0 to 1, in the order of `x`, unchanged by adding a
-    constant to `x`; as `sharpness` grows they become 0 and 1. With k = 1
-    this is softmax.
+    The entries lie between 0 and 1, have the order of `x`, and do not change
+    when a constant is added to `x`; as `sharpness` grows they become 0 and 1.
+    With k = 1 the result is softmax.
 
     Differs: the article's recursion subtracts nearly equal numbers, and
     fails for a large k or entries far apart. Here entry i is the probability
-    that coin i shows heads when k of n coins do, the coins having the odds
-    exp(x_i - λ), which is the same for any λ. The distribution of the number
-    of heads is built over a binary tree by adding and multiplying numbers
-    from 0 to 1, in O(n k log n).
+    that coin i shows heads given that k of n coins do, where coin i has the
+    odds exp(x_i - λ); the result is the same for any λ. The distribution of
+    the number of heads is built over a binary tree by adding and multiplying
+    numbers between 0 and 1, in O(n k log n).
 
     Args:
         x: a tensor; `axis` has a known size n.
@@ -157,14 +158,14 @@ def grad_top_k(x, k, sharpness=1.0, axis=-1):
         p = _ones(x)
     else:
         x = _centred(x, k)
-        # with it the expected number of heads is k: P(k heads) is not small
+        # then the expected number of heads is k, so P(k heads) is not small
         x = x - ops.stop_gradient(_sigmoid_threshold(x, k))
         p = _given_k_heads(ops.sigmoid(x), ops.sigmoid(-x), k)
     return ops.cast(ops.moveaxis(p, -1, axis), dtype)
 
 
 def _prepared(x, k, sharpness, axis):
-    """Returns `sharpness * x` with `axis` last, in float32; k; the dtype."""
+    """Returns `sharpness * x` with `axis` last in float32, k, and the dtype."""
     x, dtype = to_float32(x)
     sharpness = check_sharpness(sharpness, x.dtype)
     x = ops.moveaxis(sharpness * x, axis, -1)
@@ -177,12 +178,12 @@ def _prepared(x, k, sharpness, axis):
 
 
 def _ones(x):
-    """The k-hot vector for k = n; gradients reach `x`, as zeros."""
+    """Returns the k-hot vector for k = n, with zero gradients to `x`."""
     return 1.0 + 0.0 * x
 
 
 def _centred(x, k):
-    """Moves the k-th largest entry to 0, where float32 is finest."""
+    """Shifts the k-th largest entry to 0, where float32 is most precise."""
     kth = ops.sort(x, axis=-1)[..., -k][..., None]
     return x - ops.stop_gradient(kth)
 
@@ -196,10 +197,11 @@ def _laplace(u):
 
 
 def _laplace_threshold(x, k):
-    """Eq. (25) with A, B = log Σ e^-x of those above, log Σ e^x below.
+    """Returns λ by Eq. (25), where A, B are log Σ e^-x above, log Σ e^x below.
 
-    The positive root of z² e^A/2 + (k - m) z - e^B/2 = 0 is e^λ:
-    λ = (B - A)/2 - asinh((k - m) e^(-(A + B)/2)), by the sign of k - m.
+    e^λ is the positive root of z² e^A/2 + (k - m) z - e^B/2 = 0, so
+    λ = (B - A)/2 - asinh((k - m) e^(-(A + B)/2)), computed by the sign of
+    k - m.
     """
     falling, above, m = _split(_laplace, x, k)
     a = _masked_logsumexp(-falling, above)
@@ -208,7 +210,7 @@ def _laplace_threshold(x, k):
     r = ops.maximum(ops.abs(d), 1.0)
     t = ops.log(r) + ops.log(1.0 + ops.sqrt(1.0 + ops.exp(a + b) / r**2))
     few = ops.where(d > 0, b - t, t - a)
-    # not d == 0: of a symbolic tensor that is Python's False
+    # for a symbolic tensor, `d == 0` would be Python's False
     return ops.where(ops.equal(d, 0), 0.5 * (b - a), few)
 
 
@@ -217,7 +219,7 @@ def _exponential(u):
 
 
 def _exponential_threshold(x, k):
-    """Eq. (17): λ = log Σ_(below) e^x - log(k - m)."""
+    """Returns λ = log Σ_(below) e^x - log(k - m), Eq. (17)."""
     falling, above, m = _split(_exponential, x, k)
     b = _masked_logsumexp(falling, ops.logical_not(above))
     return b - ops.log(ops.maximum(k - m, 1.0))
@@ -226,12 +228,13 @@ def _exponential_threshold(x, k):
 def _split(f, x, k):
     """Splits the entries into those above λ and the others.
 
-    Above are those whose own level sums to less than k: Σ_i f(x_i - x_j)
-    grows as x_j falls, and the rank where it reaches k is found by halving,
-    in log2(n) sums. Ranks, as XLA may round `x` twice differently.
+    Entry j is above λ if Σ_i f(x_i - x_j) < k. This sum grows as x_j falls,
+    and bisection finds the rank at which it reaches k with log2(n) sums. The
+    search uses ranks, since XLA may round `x` differently in two places.
 
     Returns:
-        `x` in falling order, the mask of those above λ, and their number m.
+        `x` in descending order, the mask of the entries above λ, and their
+        number m.
     """
     n = x.shape[-1]
     falling = ops.flip(ops.sort(x, axis=-1), axis=-1)
@@ -251,16 +254,16 @@ def _split(f, x, k):
 
 
 def _masked_logsumexp(x, mask):
-    """Over the entries of the mask; about -1e30 if there are none."""
+    """Returns log-sum-exp of the masked-in entries; -1e30 if none."""
     return ops.logsumexp(ops.where(mask, x, _NONE), axis=-1, keepdims=True)
 
 
 def _sigmoid_threshold(x, k):
-    """Bisection, and Eq. (22) for the derivative of Eq. (21).
+    """Finds λ by bisection; Eq. (22) is the derivative of Eq. (21).
 
-    What is solved is Σ_(top k) σ(λ - x_i) = Σ_(rest) σ(x_i - λ), the same
-    equation without the k ones. In logarithms it has one solution even
-    where float32 rounds every σ to 0 or 1.
+    The equation is Σ_(top k) σ(λ - x_i) = Σ_(rest) σ(x_i - λ), which equals
+    Eq. (15) without its k ones. In logarithms it has one solution even where
+    float32 rounds every σ to 0 or 1.
     """
     value = ops.stop_gradient(x)
     n = x.shape[-1]
@@ -271,15 +274,15 @@ def _sigmoid_threshold(x, k):
     interval = ops.fori_loop(0, _BISECTIONS, _halving(k), interval)
     threshold = 0.5 * (interval[..., :1] + interval[..., 1:2])
     u = ops.abs(value - threshold)
-    # σ' normalised in logarithms, as it may be 0 everywhere in float32
+    # σ' is normalized in logarithms, since float32 may round it to 0
     slope = ops.softmax(-u - 2.0 * ops.softplus(-u), axis=-1)
     slope, threshold = map(ops.stop_gradient, (slope, threshold))
     return threshold + ops.sum((x - value) * slope, axis=-1, keepdims=True)
 
 
-@functools.lru_cache(maxsize=1024)  # JAX compiles a loop once for a body
+@functools.lru_cache(maxsize=1024)  # JAX compiles a loop once per body
 def _halving(k):
-    """One step of the bisection, on (low, high, rising entries) joined."""
+    """Returns a bisection step on the vector (low, high, sorted entries)."""
 
     def halve(_, interval):
         low, high = interval[..., :1], interval[..., 1:2]
@@ -310,15 +313,15 @@ _FORMS = {
 
 
 def _given_k_heads(heads, tails, k):
-    """The probabilities of heads of single coins, given k heads in all.
+    """Returns the probability of heads of each coin, given k heads in all.
 
-    Up the tree: the distribution of the heads of the coins below each node.
-    Down again: that of all the other coins.
+    The pass up the tree computes for each node the distribution of the heads
+    of the coins below it; the pass down, that of all other coins.
     """
     n = heads.shape[-1]
     depth = (n - 1).bit_length()
     none = [[0, 0]] * (len(heads.shape) - 1) + [[0, 2**depth - n]]
-    # coins that fill the tree never show heads
+    # coins that pad the tree never show heads
     tails = ops.pad(tails, none, constant_values=1.0)
     inside = [ops.stack([tails, ops.pad(heads, none)], axis=-1)]  # (..., N, 2)
     for _ in range(depth):
@@ -334,7 +337,7 @@ def _given_k_heads(heads, tails, k):
 
 
 def _product(a, b, degree):
-    """The product of polynomials, coefficients last, cut at a degree."""
+    """Multiplies polynomials, coefficients last, up to a degree."""
     la, lb = a.shape[-1], b.shape[-1]
     degrees = min(la + lb - 1, degree + 1)
     index = np.arange(degrees) - np.arange(la)[:, None]  # (i, j): j - i

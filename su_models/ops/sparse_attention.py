@@ -1,4 +1,4 @@
-"""Attention to some of the positions, at the cost of those alone."""
+"""Sparse attention, whose cost grows only with the attended positions."""
 
 import keras
 import numpy as np
@@ -7,9 +7,9 @@ from keras import ops
 from su_models.backend.precision import accumulated_einsum
 from su_models.utils.checks import is_integer
 
-_FAR = -1e30  # added to scores: below every real one, and no infinity
-_LEAST = -1e29  # so that a row with nothing to attend to has weights 0
-_BLOCKS = 64, 256  # queries in a block: at least, at most
+_FAR = -1e30  # masked scores: below every real score, but finite
+_LEAST = -1e29  # so that a row without keys has zero weights
+_BLOCKS = 64, 256  # least and largest number of queries in a block
 
 
 def local_attention(
@@ -24,26 +24,28 @@ def local_attention(
 
         softmax(q_i·k_j / √d) v_j, summed over these j       Eq. (1)
 
-    A block of queries is multiplied by the block of keys that it can reach,
-    so time and memory are O(n window). What is outside of the sequence, of
-    the window or of a mask has no weight at all. A query that may attend to
-    nothing gets 0. Softmax and sums are in float32, or float64 if q is.
+    Each block of queries is multiplied only by the keys within its reach, so
+    time and memory are O(n window). A key that is masked, or outside the
+    sequence or the window, has no weight. A query that may attend to no key
+    has context 0. Softmax and sums are in float32, or in float64 if q is.
 
     Args:
         q: `(batch, n, heads, key_dim)`.
         k: as `q`.
         v: `(batch, n, heads, head_dim)`.
         window: int >= 0. It may exceed n.
-        causal: whether keys after the query are left out.
+        causal: whether keys after the query are excluded.
         key_mask: booleans `(1|batch, n)`, True for keys to attend to.
-        pair_mask: booleans `(1|batch, 1|n, n)`, read only where it counts.
-        drop: optional function of the weights, such as a dropout.
+        pair_mask: booleans `(1|batch, 1|n, n)`; only the pairs of the pattern
+            are read.
+        drop: optional function that is applied to the weights, such as
+            dropout.
 
     Returns:
         A tensor `(batch, n, heads, head_dim)` of the dtype of `v`.
 
     Raises:
-        ValueError: if `window` is no integer >= 0, or shapes do not agree.
+        ValueError: if `window` is not an integer >= 0, or shapes do not agree.
 
     Example:
 
@@ -63,30 +65,33 @@ def local_attention(
 def atrous_attention(
     q, k, v, rate, causal=False, key_mask=None, pair_mask=None, drop=None
 ):
-    """Attends to the positions that are a multiple of `rate` away.
+    """Attends to the positions whose distance is a multiple of `rate`.
 
     Article: https://kexue.fm/archives/6853
         《为节约而生：从标准Attention到稀疏Attention》
 
-    Query i attends to the keys j with j ≡ i (mod rate), itself among them.
-    The sequence is dealt to `rate` sequences, each of which attends densely:
-    time and memory are O(n²/rate), the least with window at rate = √n.
+    Query i attends to itself and to the keys j with j ≡ i (mod rate). The
+    sequence is split into `rate` sequences with dense attention in each, so
+    time and memory are O(n²/rate); the total together with a window is least
+    at rate = √n.
 
     Args:
         q: `(batch, n, heads, key_dim)`.
         k: as `q`.
         v: `(batch, n, heads, head_dim)`.
         rate: int > 0. It may exceed n.
-        causal: whether keys after the query are left out.
+        causal: whether keys after the query are excluded.
         key_mask: booleans `(1|batch, n)`, True for keys to attend to.
-        pair_mask: booleans `(1|batch, 1|n, n)`, read only where it counts.
-        drop: optional function of the weights, such as a dropout.
+        pair_mask: booleans `(1|batch, 1|n, n)`; only the pairs of the pattern
+            are read.
+        drop: optional function that is applied to the weights, such as
+            dropout.
 
     Returns:
         A tensor `(batch, n, heads, head_dim)` of the dtype of `v`.
 
     Raises:
-        ValueError: if `rate` is no integer > 0, or shapes do not agree.
+        ValueError: if `rate` is not an integer > 0, or shapes do not agree.
 
     Example:
 
@@ -114,16 +119,16 @@ def sparse_attention(
     pair_mask=None,
     drop=None,
 ):
-    """Attends to what is near, and to every `rate`-th position far away.
+    """Attends to nearby positions, and to every `rate`-th one farther away.
 
     Article: https://kexue.fm/archives/6853
         《为节约而生：从标准Attention到稀疏Attention》
     Paper: https://arxiv.org/abs/1904.10509
 
     Query i attends to the keys j with |i - j| ≤ window or j ≡ i (mod rate):
-    the union of `local_attention` and `atrous_attention`, each key once. The
-    two are computed side by side and share one softmax: with numerators N,
-    largest scores m and sums of weights Z of each,
+    the union of `local_attention` and `atrous_attention`, with each key once.
+    The two parts are computed separately and share one softmax. With their
+    numerators N, largest scores m and sums of weights Z, the result is
 
         (N₁ e^(m₁-m) + N₂ e^(m₂-m)) / (Z₁ e^(m₁-m) + Z₂ e^(m₂-m)),
         m = max(m₁, m₂)
@@ -134,17 +139,19 @@ def sparse_attention(
         v: `(batch, n, heads, head_dim)`.
         rate: int > 0. It may exceed n.
         window: int >= 0. It may exceed n.
-        causal: whether keys after the query are left out.
+        causal: whether keys after the query are excluded.
         key_mask: booleans `(1|batch, n)`, True for keys to attend to.
-        pair_mask: booleans `(1|batch, 1|n, n)`, read only where it counts.
-        drop: optional function of the weights, such as a dropout.
+        pair_mask: booleans `(1|batch, 1|n, n)`; only the pairs of the pattern
+            are read.
+        drop: optional function that is applied to the weights, such as
+            dropout.
 
     Returns:
         A tensor `(batch, n, heads, head_dim)` of the dtype of `v`.
 
     Raises:
-        ValueError: if `rate` is no integer > 0 or `window` no integer >= 0,
-            or shapes do not agree.
+        ValueError: if `rate` is not an integer > 0, `window` is not an integer
+            >= 0, or shapes do not agree.
 
     Example:
 
@@ -182,7 +189,7 @@ def _local(q, k, v, window, causal, key_mask, pair_mask, drop):
 
     def spans(x):  # (b, n, ...) -> (b, blocks, span, ...)
         whole, rest = divmod(span, size)
-        more = whole + bool(rest) - 1  # blocks that a span reaches beyond
+        more = whole + bool(rest) - 1  # further blocks that a span reaches
         x = _pad(x, left, tail + more * size - left)
         x = ops.reshape(x, (-1, count + more, size, *x.shape[2:]))
         parts = [x[:, i : i + count] for i in range(more + 1)]
@@ -206,7 +213,7 @@ def _local(q, k, v, window, causal, key_mask, pair_mask, drop):
 
 
 def _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=-1):
-    """As `_local`; keys that are at most `beyond` away are left out."""
+    """Computes the parts like `_local`, without keys at most `beyond` away."""
     n, length = q.shape[1], ops.shape(q)[1]
     rate = rate if n is None else min(rate, n)
     count = -(-length // rate)
@@ -222,7 +229,7 @@ def _atrous(q, k, v, rate, causal, key_mask, pair_mask, drop, beyond=-1):
     if causal:
         keep = keep & (j <= i)
     real = dealt(_real(length) if key_mask is None else key_mask)
-    real = ops.expand_dims(ops.transpose(real, (0, 2, 1)), 2)
+    real = ops.expand_dims(ops.transpose(real, (0, 2, 1)), 2)  # (b, c, 1, k)
     if pair_mask is not None:
         shift = ops.arange(rate, dtype="int32")[:, None, None]
         pairs = _pairs(pair_mask, i * rate + shift, j * rate + shift)
@@ -240,20 +247,20 @@ def _joined(parts, dtype):
         m = ops.maximum(m, other)
     numerator, total = 0.0, 0.0
     for context, largest, z in parts:
-        # one part alone has m = largest: no factor, and no work
+        # with a single part m = largest, so the factor is 1
         factor = 1.0 if len(parts) == 1 else ops.exp(largest - m)
         numerator = numerator + context * factor
         total = total + z * factor
-    # a sum is at least 1, or 0 where there is nothing to attend to
+    # a sum is at least 1, or 0 for a query without keys
     total = ops.maximum(total, 0.5)
     return ops.cast(numerator / total, dtype)
 
 
 def _parts(layout, q, k, v, keep, real, drop):
-    """Returns N, m, Z of tiles that attend within themselves.
+    """Returns N, m, Z of attention within each tile.
 
     Args:
-        layout: axes of q, k, v: batch b, tile c, place X, head h, feature d.
+        layout: axes of q, k, v: batch b, tile c, slot X, head h, feature d.
         q: queries in tiles, scaled.
         k: keys in tiles.
         v: values in tiles.
@@ -262,7 +269,7 @@ def _parts(layout, q, k, v, keep, real, drop):
         drop: a function of the weights, or None.
 
     Returns:
-        Three tensors in the layout of q, m and Z with one feature.
+        Three tensors in the layout of q; m and Z have one feature.
     """
     queries, keys = layout.replace("X", "q"), layout.replace("X", "k")
     scores = accumulated_einsum(f"{queries},{keys}->bchqk", q, k)
@@ -270,11 +277,11 @@ def _parts(layout, q, k, v, keep, real, drop):
     scores = ops.where(keep, scores, _FAR)
     m = ops.max(ops.stop_gradient(scores), axis=-1, keepdims=True)
     m = ops.maximum(m, _LEAST)
-    e = ops.exp(scores - m)
-    z = ops.sum(e, axis=-1, keepdims=True)
+    e = ops.exp(scores - m)  # (b, c, h, q, k)
+    z = ops.sum(e, axis=-1, keepdims=True)  # (b, c, h, q, 1)
     m, sums = (ops.einsum(f"bchqd->{queries}", x) for x in (m, z))
     half = keras.backend.standardize_dtype(v.dtype) == "float16"
-    if half:  # ends at 65504: not every machine's product goes beyond
+    if half:  # float16 ends at 65504, and products may sum in float16
         e = e / ops.maximum(z, 0.5)
     e = ops.cast(e if drop is None else drop(e), v.dtype)
     context = accumulated_einsum(f"bchqk,{keys}->{queries}", e, v)
@@ -282,7 +289,7 @@ def _parts(layout, q, k, v, keep, real, drop):
 
 
 def _flat(x, n, length, filled):
-    """Returns `(b, n, ...)` of `(b, ., ., ...)`, without the filling."""
+    """Returns `(b, n, ...)` from `(b, ., ., ...)`, without the padding."""
     x = ops.reshape(x, (-1, filled, *x.shape[3:]))
     return x if n == filled else x[:, :length]
 
@@ -291,7 +298,7 @@ def _flat(x, n, length, filled):
 
 
 def _tiling(n, window, causal):
-    """Returns queries in a block, and keys before and after it."""
+    """Returns the numbers of queries in a block, and of keys around it."""
     least, most = _BLOCKS
     if n is not None:
         window = min(window, n - 1)
@@ -300,17 +307,17 @@ def _tiling(n, window, causal):
         size *= 2
     right = 0 if causal else window
     if n is not None and n <= size + window + right:
-        return n, 0, 0  # one block is no more than its span
+        return n, 0, 0  # one block is no larger than its span
     return size, window, right
 
 
 def _scaled(q):
-    """Returns the queries over √d: before the product, for float16."""
+    """Divides q by √d, before the product: float16 ends at 65504."""
     return q * (q.shape[-1] ** -0.5)
 
 
 def _pad(x, before, after):
-    """Returns `x` with zeros around its second axis; `after` may vary."""
+    """Pads the second axis with zeros; `after` may be a tensor."""
     if not ops.is_tensor(after) and not (before or after):
         return x
     rest = [[0, 0]] * (len(x.shape) - 2)
@@ -323,9 +330,9 @@ def _real(length):
 
 
 def _pairs(pair_mask, rows, columns):
-    """Returns a pair mask at some pairs alone, `(1|b, ...)`.
+    """Returns a pair mask at the given pairs, `(1|b, ...)`.
 
-    Rows and columns that are outside give anything: they are masked anyway.
+    Pairs outside the sequence get arbitrary values; they are masked anyway.
     """
     n = ops.shape(pair_mask)[-1]
     rows, columns = (ops.clip(x, 0, n - 1) for x in (rows, columns))
@@ -333,11 +340,11 @@ def _pairs(pair_mask, rows, columns):
     return ops.take(flat, rows * n + columns, axis=1)
 
 
-# ---- what is refused
+# ---- arguments
 
 
 def _masks(key_mask, pair_mask):
-    """Returns boolean tensors; a pair mask without queries is a key mask."""
+    """Returns boolean tensors; a pair mask with one query is a key mask."""
     if key_mask is not None:
         key_mask = ops.cast(key_mask, "bool")
     if pair_mask is None:
@@ -350,13 +357,13 @@ def _masks(key_mask, pair_mask):
 
 
 def check_rate(rate):
-    """Refuses a rate that is no integer > 0.
+    """Rejects a rate that is not an integer > 0.
 
     Args:
-        rate: what was received.
+        rate: the argument that was received.
 
     Raises:
-        ValueError: naming it.
+        ValueError: if it is not such an integer.
     """
     if not is_integer(rate) or rate <= 0:
         raise ValueError(
@@ -365,13 +372,13 @@ def check_rate(rate):
 
 
 def check_window(window):
-    """Refuses a window that is no integer >= 0.
+    """Rejects a window that is not an integer >= 0.
 
     Args:
-        window: what was received.
+        window: the argument that was received.
 
     Raises:
-        ValueError: naming it.
+        ValueError: if it is not such an integer.
     """
     if not is_integer(window) or window < 0:
         raise ValueError(

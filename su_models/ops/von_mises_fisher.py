@@ -1,12 +1,13 @@
-"""The von Mises-Fisher distribution, in float64 and exact to about 1e-13.
+"""The von Mises-Fisher distribution in float64, accurate to about 1e-13.
 
-Its density on the unit sphere of R^d is proportional to exp(κ⟨μ, x⟩), so
-that all is said by the angle φ between μ and x, whose density is
+Its density on the unit sphere of R^d is proportional to exp(κ⟨μ, x⟩), so it
+is determined by the angle φ between μ and x, whose density is
 
     p(φ) ∝ exp(κ cos φ) sin^(d-2) φ,   0 <= φ <= π
 
-Everything below is Gauss-Legendre quadrature of that, in panels around its
-mode: no Bessel functions, hence no overflow for any κ and any dimension.
+The functions below integrate this density by Gauss-Legendre quadrature, in
+panels around its mode. They use no Bessel functions, and hence do not
+overflow for any κ and any dimension.
 """
 
 import math
@@ -52,8 +53,8 @@ def von_mises_fisher_moments(dim, kappa):
 def von_mises_fisher_kl(dim, kappa):
     """Returns the divergence of vMF(μ, κ) from the uniform distribution.
 
-    It depends neither on μ nor on anything else that is learned, so that a
-    vMF-VAE may leave it out of its loss:
+    It depends neither on μ nor on other learned quantities, so a vMF-VAE may
+    omit it from its loss:
 
         KL = κ E[w] + log C_{d,κ} - log C_{d,0}
 
@@ -81,8 +82,8 @@ def von_mises_fisher_angles(dim, kappa):
     """Returns cubics that turn standard normal numbers into angles φ.
 
     If g ~ N(0, 1) then φ(g) = F⁻¹(Φ(g)) has the density p(φ), where F and Φ
-    are the cumulative distributions of φ and of g. In g that function is
-    smooth up to both ends, which the quantile in a uniform number is not.
+    are the cumulative distributions of φ and of g. As a function of g it is
+    smooth up to both ends, unlike the quantile of a uniform number.
     On interval i of `INTERVALS` equal ones between ±`REACH`,
 
         φ = c₀ + t (c₁ + t (c₂ + t c₃)),   t from 0 to 1
@@ -117,7 +118,7 @@ def von_mises_fisher_angles(dim, kappa):
 
 
 class _Angle:
-    """The distribution of the angle φ, cut into panels."""
+    """The distribution of the angle φ, divided into panels."""
 
     def __init__(self, dim, kappa):
         self.power = check_integer("dim", dim, least=2) - 2
@@ -136,7 +137,7 @@ class _Angle:
         self.right /= self.total
 
     def _mode(self):
-        """Returns where the density is largest, and its width there."""
+        """Returns the mode of the density, and its width there."""
         n, k = self.power, self.kappa
         if n == 0:
             return 0.0, (1 / math.sqrt(k) if k else np.inf)
@@ -147,7 +148,7 @@ class _Angle:
         return math.atan2(math.sqrt(sin_square), cos), width
 
     def _log(self, phi):
-        """Log of exp(κ (cos φ - 1)) sin^(d-2) φ, less its largest value."""
+        """Returns log of exp(κ (cos φ - 1)) sin^(d-2) φ, minus its maximum."""
         log = -2 * self.kappa * np.sin(phi / 2) ** 2 - self.peak
         return log + self.power * np.log(np.sin(phi)) if self.power else log
 
@@ -165,7 +166,7 @@ class _Angle:
         return np.exp(self._log(phi)) / self.total
 
     def quantile(self, g):
-        """Solves F(φ) = Φ(g) from the nearer end: small masses are exact."""
+        """Solves F(φ) = Φ(g) from the nearer end, exact for small masses."""
         tail = np.array([math.erfc(abs(x) / math.sqrt(2)) / 2 for x in g])
         from_right = g > 0
         panel = np.where(
@@ -180,7 +181,7 @@ class _Angle:
         passed = np.where(from_right, self.right[panel + 1], self.left[panel])
         missing = (tail - passed) * self.total
         phi = (low + high) / 2
-        for _ in range(60):  # Newton, kept inside by bisection
+        for _ in range(60):  # Newton's method, safeguarded by bisection
             excess = sign * self._integral(start, phi) - missing
             beyond = sign * excess > 0
             low, high = np.where(beyond, low, phi), np.where(beyond, phi, high)

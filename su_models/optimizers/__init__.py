@@ -1,4 +1,4 @@
-"""Optimizers that wrap any Keras optimizer, and a schedule for each."""
+"""Wrappers of arbitrary Keras optimizers, and a learning rate schedule."""
 
 from su_models.optimizers.exclude_from_weight_decay import (
     ExcludeFromWeightDecay,

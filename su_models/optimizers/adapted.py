@@ -11,18 +11,20 @@ from su_models.backend.sparse_rows import RowView
 def adapted(optimizer, mixin, **attributes):
     """Returns a copy of an optimizer whose steps are changed by a mixin.
 
-    The copy shares the variables of the original, so that its `apply` steps
-    the original. It lives for one `apply` and leaves the original unchanged.
-    If an optimizer wraps others, those are adapted instead of the wrapper.
+    The copy shares the variables of the original, so its `apply` updates the
+    state of the original. It is used for one `apply`, and the attributes of
+    the original do not change. If an optimizer wraps others, those are
+    adapted instead of the wrapper.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
-        mixin: class. Its methods see the arguments below as attributes and
-            call the optimizer's through `super()`.
+        mixin: class. Its methods read the attributes below and call the
+            optimizer's methods through `super()`.
         attributes: attributes of the copy.
 
     Raises:
-        ValueError: if the mixin is already there with other attributes.
+        ValueError: if the optimizer already has the mixin with other
+            attributes.
     """
     cls = type(optimizer)
     if hasattr(optimizer, "inner_optimizer"):
@@ -31,19 +33,20 @@ def adapted(optimizer, mixin, **attributes):
     if hasattr(optimizer, "optimizers"):
         inner = [adapted(o, mixin, **attributes) for o in optimizer.optimizers]
         return copied_as(optimizer, cls, _inner_optimizers=inner)
-    if issubclass(cls, mixin):  # idempotent, with the same arguments
+    if issubclass(cls, mixin):  # idempotent if the arguments are equal
         had = {name: vars(optimizer)[name] for name in attributes}
         if had != attributes:
             raise ValueError(
-                "The same wrapper is around an optimizer twice: pass all its "
-                f"arguments to one. Received: {had} and {attributes}"
+                "An optimizer must not be wrapped twice by the same wrapper: "
+                "pass all arguments to one wrapper. "
+                f"Received: {had} and {attributes}"
             )
         return optimizer
     return copied_as(optimizer, _mixed(cls, mixin), **attributes)
 
 
 def copied_as(optimizer, cls, **attributes):
-    """Returns a shallow copy; `copy.copy` would save and load a Keras object.
+    """Returns a shallow copy; `copy.copy` would serialize a Keras object.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`.
@@ -63,7 +66,7 @@ def _mixed(cls, mixin):
 
 
 class _Adapted:
-    """Lets any Keras optimizer step `RowView`s as if they were variables."""
+    """Lets any Keras optimizer update `RowView`s like variables."""
 
     def _get_variable_index(self, variable):
         if isinstance(variable, RowView):
@@ -101,7 +104,7 @@ class _Adapted:
         plain = keras.optimizers.Optimizer._apply_weight_decay
         inherited = super()._apply_weight_decay
         if views and inherited.__func__ is not plain:
-            inherited(views)  # an optimizer with a decay of its own
+            inherited(views)  # the optimizer defines its own decay
         elif self.weight_decay is not None:
             for view in filter(self._use_weight_decay, views):
                 rate = keras.ops.cast(self.learning_rate, view.dtype)
@@ -109,16 +112,16 @@ class _Adapted:
 
 
 def check_patterns(patterns, argument, variables=None):
-    """Rejects patterns that are none or, given variables, that match none.
+    """Rejects invalid patterns and, given variables, unmatched patterns.
 
     Args:
         patterns: list or dict of regular expressions.
-        argument: its name, for the message.
+        argument: name of the argument, for the message.
         variables: optional list of Keras variables.
 
     Raises:
-        ValueError: if a pattern is no regular expression, or is found in no
-            variable's path.
+        ValueError: if a pattern is not a regular expression, or is not found
+            in the path of any variable.
     """
     for pattern in patterns:
         if not _is_expression(pattern):

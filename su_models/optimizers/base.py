@@ -1,4 +1,4 @@
-"""What optimizers that wrap another one share."""
+"""Base of the optimizers that wrap another optimizer."""
 
 import keras
 from keras import ops
@@ -7,13 +7,13 @@ from su_models.backend.sparse_rows import map_values, sum_rows
 
 
 def _of_inner(name, default=None):
-    """Returns a property that is the inner optimizer's, at any depth.
+    """Returns a property that delegates to the inner optimizer.
 
     Args:
-        name: of the attribute.
+        name: name of the attribute.
         default: its value before there is an inner optimizer, and while Keras
-            builds the wrapper: else it would make averages and accumulators
-            of the wrapper's own.
+            builds the wrapper, which would otherwise create its own averages
+            and accumulators.
     """
 
     def inner(self):
@@ -33,26 +33,26 @@ def _of_inner(name, default=None):
 
 
 class OptimizerWrapper(keras.optimizers.Optimizer):
-    """Everything of the inner optimizer, for a subclass to add to.
+    """Base of optimizers that delegate to an inner optimizer.
 
-    A subclass writes `_adapted_inner` or `apply`, and `get_config` if it has
-    arguments. `apply` begins with `self._known(grads, trainable_variables)`
-    and assigns only Keras variables: then Keras' `stateless_apply` for JAX,
-    saving and loading need nothing more.
+    A subclass defines `_adapted_inner` or `apply`, and `get_config` if it has
+    arguments. `apply` must begin with `self._known(grads,
+    trainable_variables)` and assign only Keras variables; then Keras'
+    `stateless_apply` for JAX, saving and loading work without further code.
 
-    Attributes that a wrapper does not have itself are those of the inner
-    optimizer, at any depth: `use_ema`, `weight_decay`, `clipnorm`,
+    Attributes that a wrapper does not have are read from the inner optimizer,
+    at any depth: `use_ema`, `weight_decay`, `clipnorm`,
     `gradient_accumulation_steps`, `momentum` and so on. Setting one of
     Keras' common arguments sets it on the innermost optimizer.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
         name: optional name.
-        kwargs: arguments of the subclass that it does not know; rejected.
+        kwargs: unknown arguments of the subclass, which are rejected.
 
     Raises:
-        ValueError: if `optimizer` is no optimizer or a `LossScaleOptimizer`,
-            or another argument is given.
+        ValueError: if `optimizer` is not an optimizer or is a
+            `LossScaleOptimizer`, or an unknown argument is given.
     """
 
     def __init__(self, optimizer, name=None, **kwargs):
@@ -64,8 +64,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
             )
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             raise ValueError(
-                "`optimizer` must be no `LossScaleOptimizer`, whose skipped "
-                "steps the optimizers around it would count: put it outside, "
+                "`optimizer` must not be a `LossScaleOptimizer`, since its "
+                "wrappers would count skipped steps: put it outside, "
                 f"LossScaleOptimizer({type(self).__name__}(...)). "
                 f"Received: optimizer={optimizer!r}"
             )
@@ -99,7 +99,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         elif {*map(id, inner._trainable_variables)} != {*map(id, variables)}:
             names = [v.name for v in inner._trainable_variables]
             raise ValueError(
-                "The inner optimizer was built for other variables: wrap a "
+                "`optimizer` must not be built for other variables: wrap a "
                 f"new one. Received: an optimizer of {names}"
             )
         self._check_inner()
@@ -113,8 +113,8 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         """Takes a step of the inner optimizer.
 
         Args:
-            grads: list of gradients, None where there is none.
-            trainable_variables: list of variables; defaults to those that the
+            grads: list of gradients; None for a variable without a gradient.
+            trainable_variables: list of variables. Defaults to those that the
                 optimizer was built for.
 
         Raises:
@@ -124,14 +124,14 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self._adapted_inner().apply(grads, trainable_variables=variables)
 
     def _adapted_inner(self):
-        """Returns the inner optimizer in the form that takes the step."""
+        """Returns the adapted inner optimizer that takes the step."""
         return self.inner_optimizer
 
     def _check_inner(self):
-        """Rejects a built inner optimizer that the wrapper cannot serve."""
+        """Rejects a built inner optimizer that the wrapper cannot wrap."""
 
     def _known(self, grads, trainable_variables):
-        """Builds for the variables if need be and returns them as a list."""
+        """Builds the optimizer if necessary and returns the variables."""
         if trainable_variables is not None:
             trainable_variables = list(trainable_variables)
             self.build(trainable_variables)
@@ -153,12 +153,12 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @property
     def variables(self):
-        """Own variables, then those of the inner optimizer."""
+        """The wrapper's variables, then those of the inner optimizer."""
         return self._variables + self.inner_optimizer.variables
 
     @property
     def iterations(self):
-        """Updates of the inner optimizer."""
+        """The number of updates of the inner optimizer."""
         return self.inner_optimizer.iterations
 
     @property
@@ -172,10 +172,10 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
     @property
     def _model_variables_moving_average(self):
-        """The innermost optimizer's averages, in the order of our variables.
+        """The innermost optimizer's averages, in the wrapper's order.
 
-        `keras.callbacks.SwapEMAWeights` reads them; an `AttributeError` tells
-        it that there are none.
+        `keras.callbacks.SwapEMAWeights` reads them; an `AttributeError`
+        means that there are no averages.
         """
         inner = self.inner_optimizer
         averages = inner._model_variables_moving_average
@@ -193,7 +193,7 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
     def finalize_variable_values(self, var_list):
-        """Ends training as the inner optimizer does: with moving averages."""
+        """Ends training like the inner optimizer, with moving averages."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
     def set_weights(self, weights):
@@ -232,13 +232,13 @@ class OptimizerWrapper(keras.optimizers.Optimizer):
 
 
 class SummedSteps:
-    """Lets an optimizer clip and step the sums of repeated rows."""
+    """Makes an optimizer clip and apply the sums of repeated rows."""
 
     def _clip_gradients(self, grads):
         return map_values(super()._clip_gradients, grads)
 
     def update_step(self, gradient, variable, learning_rate):
-        # replicas have put theirs one after the other
+        # the rows of several replicas are concatenated
         super().update_step(sum_rows(gradient), variable, learning_rate)
 
 
@@ -248,6 +248,6 @@ def _reject(kwargs):
         if not of_inner:
             raise ValueError(f"Unknown argument. Received: {name}={value!r}")
         raise ValueError(
-            f"`{name}` belongs to the inner optimizer: set it there. "
+            f"`{name}` must be set on the inner optimizer. "
             f"Received: {name}={value!r}"
         )

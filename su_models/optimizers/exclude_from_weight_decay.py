@@ -10,18 +10,18 @@ from su_models.optimizers.base import OptimizerWrapper
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ExcludeFromWeightDecay(OptimizerWrapper):
-    """Excludes variables, named by patterns, from weight decay.
+    """Excludes variables from weight decay by patterns of their paths.
 
     Article: https://kexue.fm/archives/7094
         《6个派生优化器的简单介绍及其实现》
 
-    The rate is the inner optimizer's `weight_decay`. One usually excludes
-    biases and the scales of normalization layers.
+    The rate is the inner optimizer's `weight_decay`. Usually biases and the
+    scales of normalization layers are excluded.
 
-    Keras' own `exclude_from_weight_decay` looks only at the last part of a
+    Keras' own `exclude_from_weight_decay` searches only the last part of a
     variable's path, and is lost when the model is saved. Here the patterns are
-    searched in the whole path, which has the names of the layers, and they are
-    part of the config.
+    searched in the whole path, which includes the names of the layers, and
+    they are part of the config.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
@@ -30,8 +30,8 @@ class ExcludeFromWeightDecay(OptimizerWrapper):
         name: optional name.
 
     Raises:
-        ValueError: if `exclude` is no list of regular expressions; when the
-            optimizer is built, if a pattern is found in no path.
+        ValueError: if `exclude` is not a list of regular expressions; when
+            the optimizer is built, if a pattern matches no variable.
 
     Example:
 
@@ -66,7 +66,7 @@ class ExcludeFromWeightDecay(OptimizerWrapper):
 
 
 class _Excluded:
-    """What `ExcludeFromWeightDecay` changes in the inner optimizer."""
+    """Mixin for the inner optimizer of `ExcludeFromWeightDecay`."""
 
     def _use_weight_decay(self, variable):
         source = self._trainable_variables[self._get_variable_index(variable)]

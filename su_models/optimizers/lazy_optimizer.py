@@ -1,4 +1,4 @@
-"""LazyOptimizer: only rows in the batch are updated."""
+"""LazyOptimizer: updates only the embedding rows of the batch."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,7 @@ from su_models.optimizers.base import SummedSteps
 from su_models.optimizers.summed_gradients import SummedGradients
 from su_models.utils.checks import check_choice
 
-# They step each number by itself: a row of the table needs no other row.
+# Optimizers with elementwise steps, in which rows do not depend on each other.
 _BY_ROWS = {
     cls.update_step
     for cls in (
@@ -27,8 +27,7 @@ _BY_ROWS = {
         keras.optimizers.ScheduleFreeAdamW,
     )
 }
-# attributes that list a variable of the optimizer for each of the model's,
-# and are no moments
+# attributes with one entry per variable of the model that are not moments
 _NO_MOMENTS = {
     "_trainable_variables",
     "_variables",
@@ -40,49 +39,49 @@ _MOMENTS = ("frozen", "decayed")
 
 @keras.saving.register_keras_serializable(package="su_models")
 class LazyOptimizer(SummedGradients):
-    """Updates only those rows of an embedding that are in the batch.
+    """Updates only the rows of an embedding that occur in the batch.
 
     Article: https://kexue.fm/archives/6869
         《Keras实现两个优化器：Lookahead和LazyOptimizer》
 
-    An optimizer with momentum moves all rows at each step, including those of
-    tokens that are not in the batch: their gradient is zero, but their moments
-    are not. Rows of rare tokens are thus moved again and again along a few
-    gradients, and overfit. Here a row is touched if its gradient, summed over
-    the batch, is not zero. All other rows keep their weight, bit for bit.
+    An optimizer with momentum changes all rows at each step, including those
+    of tokens that are not in the batch: their gradient is zero, but their
+    moments are not. Rows of rare tokens are thus moved repeatedly along a few
+    gradients, and overfit. Here a row is updated only if its gradient, summed
+    over the batch, is not zero. All other rows keep exactly their weights.
 
-    The moments of the other rows:
+    The moments of the other rows depend on `moments`:
 
-    * `"frozen"`: stay as they are, as in the lazy Adam of TensorFlow Addons.
-    * `"decayed"`: change as in a step with gradient zero, m ← βm, as in the
-      author's optimizer.
+    * `"frozen"`: they do not change, as in TensorFlow Addons' `LazyAdam`.
+    * `"decayed"`: they change as in a step with gradient zero, m ← βm, as in
+      the author's optimizer.
 
     Bias correction and learning rate schedules use the global step, which is
-    counted once for all rows, touched or not.
+    counted once for all rows, updated or not.
 
-    Everything else belongs to the inner optimizer and is set there. Clipping
-    sees the summed gradients, decoupled weight decay applies to touched rows
-    only, and accumulated gradients touch the rows of all their batches. Moving
-    averages and constraints go over all rows, as in Keras. An L2 penalty in
-    the loss touches every row: use weight decay instead.
+    All other arguments belong to the inner optimizer and are set there.
+    Clipping uses the summed gradients, decoupled weight decay applies only to
+    updated rows, and accumulated gradients update the rows of all their
+    batches. Moving averages and constraints apply to all rows, as in Keras. An
+    L2 penalty in the loss updates every row: use weight decay instead.
 
     The order of wrappers does not matter: `LazyOptimizer(Lookahead(adam))`
-    does the same as `Lookahead(LazyOptimizer(adam))`. The step along the
-    gradient is lazy, whereas the step back goes over all rows; it does not
-    move rows that were never touched. The same holds for
-    `keras.optimizers.MultiOptimizer`. `LossScaleOptimizer` belongs outside.
+    equals `Lookahead(LazyOptimizer(adam))`. The step along the gradient is
+    lazy, whereas the step back applies to all rows, but does not move rows
+    that were never updated. The same holds for
+    `keras.optimizers.MultiOptimizer`. `LossScaleOptimizer` must be outermost.
 
     Cost: on TensorFlow the time of a step grows with the number of ids in the
     batch instead of the size of the table, and no gradient of the size of the
-    table is made, provided that moments are frozen, that the inner optimizer
-    steps each number by itself (all of Keras except Adafactor, Lamb and Muon;
-    an optimizer of your own if it inherits `update_step` from one of them),
-    and that the gradient of the table comes from lookups alone. Accumulation,
-    moving averages, constraints and mixed precision go over the table. Compile
+    table is created, if moments are frozen, if the inner optimizer is
+    elementwise (all of Keras except Adafactor, Lamb and Muon; a custom
+    optimizer if it inherits `update_step` from one of them), and if the
+    gradient of the table comes only from lookups. Accumulation, moving
+    averages, constraints and mixed precision process the whole table. Compile
     with `jit_compile=True`: without XLA, TensorFlow copies the table at each
-    step. On PyTorch the gradient is dense, but the step grows with the number
-    of touched rows. On JAX the result is the same, at the cost of the inner
-    optimizer.
+    step. On PyTorch the gradient is dense, but the time of a step grows with
+    the number of updated rows. On JAX the result is the same, at the cost of
+    the inner optimizer.
 
     Differs: the author's optimizer increments the counter of the inner
     optimizer several times in a step, once for each embedding.
@@ -90,15 +89,15 @@ class LazyOptimizer(SummedGradients):
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
         moments: `"frozen"` or `"decayed"`.
-        embeddings: list of layers, of variables, or of names of either. Of a
-            layer, its variables of rank 2 and more are taken. Rows are along
-            axis 0. None takes all variables called `embeddings`, like those of
+        embeddings: list of layers, variables, or names of either. A layer
+            stands for its variables of rank 2 and higher. Rows are along axis
+            0. None selects all variables named `embeddings`, like those of
             `keras.layers.Embedding`.
         name: optional name.
 
     Raises:
-        ValueError: if an argument is none of these; when the optimizer is
-            built, if a name belongs to no variable.
+        ValueError: if an argument is invalid; when the optimizer is built, if
+            a name matches no variable.
 
     Example:
 
@@ -118,7 +117,7 @@ class LazyOptimizer(SummedGradients):
     def build(self, variables):
         if self.built:
             return
-        # first of all: a misspelt name must leave nothing built
+        # first, so that a misspelled name leaves nothing built
         self._tables = {id(v) for v in _tables(variables, self.embeddings)}
         super().build(variables)
 
@@ -140,14 +139,14 @@ class LazyOptimizer(SummedGradients):
 
 
 class _Lazy(SummedSteps):
-    """What `LazyOptimizer` changes in the inner optimizer.
+    """Mixin for the inner optimizer of `LazyOptimizer`.
 
-    The inner optimizer steps views in the place of a table and its moments:
-    of the rows in the batch, or of all. Then touched rows are written back.
+    The inner optimizer updates views of a table and its moments, either of
+    the rows in the batch or of all rows. Then touched rows are written back.
     """
 
     def _apply_weight_decay(self, variables):
-        # the decay of tables is part of their step
+        # tables are decayed in their update step
         others = [v for v in variables if not self._is_lazy(v)]
         if others:
             super()._apply_weight_decay(others)
@@ -165,7 +164,7 @@ class _Lazy(SummedSteps):
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         grads, variables, tables = list(grads), list(trainable_variables), []
-        # Keras on PyTorch steps all variables at once
+        # Keras on PyTorch updates all variables at once
         if hasattr(self, "_parallel_update_step"):
             for i, variable in enumerate(variables):
                 if self._is_lazy(variable):
@@ -192,7 +191,7 @@ class _Lazy(SummedSteps):
         return _Table(index, rows, gradient, touched, view)
 
     def _stepping(self, tables):
-        """Returns a copy with the views for moments, decayed if need be."""
+        """Returns a copy whose moments are views, after weight decay."""
         stepping = copied_as(self, type(self))
         for name, listed in vars(self).items():
             if _lists_moments(name, listed, self._trainable_variables):
@@ -215,9 +214,9 @@ class _Lazy(SummedSteps):
 
 @dataclasses.dataclass
 class _Table:
-    """A table while it is stepped.
+    """A table during its update.
 
-    rows, gradient, touched: what `choose_rows` returned.
+    rows, gradient and touched are the results of `choose_rows`.
     """
 
     index: int
@@ -229,7 +228,7 @@ class _Table:
 
 
 def _steps_by_rows(optimizer):
-    """Whether Keras' class behind the mixins steps each number by itself."""
+    """Tells whether Keras' class behind the mixins is elementwise."""
     for cls in type(optimizer).__mro__:
         if issubclass(cls, keras.optimizers.Optimizer):
             if "update_step" in vars(cls):
@@ -246,11 +245,11 @@ def _lists_moments(name, listed, variables):
 
 
 def _has_rows(moment, table):
-    """Whether the rows of an optimizer's variable are those of a table."""
+    """Tells whether an optimizer's variable has the rows of a table."""
     if not isinstance(moment, keras.Variable):
         return False
     shape, of_table = tuple(moment.shape), tuple(table.shape)
-    # a vector of the table's width (Adafactor) is for all rows
+    # a vector of the table's width (Adafactor) is shared by all rows
     return shape == of_table or shape == of_table[:1] != of_table[1:2]
 
 
@@ -283,7 +282,7 @@ def _name(x):
 
 
 def _tables(variables, names):
-    """Returns the variables that the names stand for."""
+    """Returns the variables that the names refer to."""
     candidates = [v for v in variables if len(v.shape) >= 2]
     if names is None:
         return [v for v in candidates if v.name == "embeddings"]

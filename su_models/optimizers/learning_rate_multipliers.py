@@ -18,17 +18,17 @@ class LearningRateMultipliers(OptimizerWrapper):
     Article: https://kexue.fm/archives/6418
         《“让Keras更酷一些！”：分层的学习率和自由的梯度》
 
-    This is useful for fine-tuning, where pretrained layers move less than new
-    ones. A variable is stepped with the rate λα, where α is the inner
+    This is useful for fine-tuning, where pretrained layers change less than
+    new ones. A variable is updated with the rate λα, where α is the inner
     optimizer's learning rate and λ the product of the multipliers whose
     pattern is found in the variable's path. Decoupled weight decay, which has
     the learning rate as a factor, is multiplied as well. Steps, moments and
     their corrections are those of the inner optimizer.
 
-    Differs: the article trains θ/λ (θ/√λ with SGD) in place of θ, since
-    optimizers of Keras 2 could not be changed. bert4keras, in
-    `extend_with_parameter_wise_lr`, multiplies the step, which is the same for
-    all optimizers whose step is proportional to α.
+    Differs: the article trains θ/λ (θ/√λ with SGD) instead of θ, since
+    optimizers of Keras 2 could not be changed. `extend_with_parameter_wise_lr`
+    of bert4keras multiplies the step, which is equivalent for all optimizers
+    whose step is proportional to α.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
@@ -38,8 +38,8 @@ class LearningRateMultipliers(OptimizerWrapper):
         name: optional name.
 
     Raises:
-        ValueError: if `multipliers` is no such dict; when the optimizer is
-            built, if a pattern is found in no path.
+        ValueError: if `multipliers` is not such a dict; when the optimizer is
+            built, if a pattern matches no variable.
 
     Example:
 
@@ -75,7 +75,7 @@ class LearningRateMultipliers(OptimizerWrapper):
             _Multiplied,
             rate_multipliers=self.multipliers,
             rate_factor=1.0,
-            rate_owner=id(self),  # twice is not once
+            rate_owner=id(self),  # rejects two wrappers with equal arguments
         )
 
     def get_config(self):
@@ -83,7 +83,7 @@ class LearningRateMultipliers(OptimizerWrapper):
 
 
 class _Multiplied:
-    """What `LearningRateMultipliers` changes in the inner optimizer."""
+    """Mixin for the inner optimizer of `LearningRateMultipliers`."""
 
     def update_step(self, gradient, variable, learning_rate):
         factor = self._factor(variable)
@@ -94,8 +94,8 @@ class _Multiplied:
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         step = super()._backend_update_step
         if hasattr(self, "_parallel_update_step"):
-            # Keras on PyTorch steps all variables at once, with one rate; its
-            # class for all backends steps one variable after the other
+            # Keras on PyTorch updates all variables at once with one rate; its
+            # class for all backends updates one variable after the other
             for cls in type(self).__mro__:
                 if getattr(keras.optimizers, cls.__name__, None) is cls:
                     step = cls._backend_update_step.__get__(self)

@@ -1,4 +1,4 @@
-"""A learning rate that is linear between points."""
+"""A piecewise linear learning rate."""
 
 import keras
 from keras import ops
@@ -8,15 +8,15 @@ from su_models.utils.checks import check_positive, is_integer, is_real
 
 @keras.saving.register_keras_serializable(package="su_models")
 class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that is linear between given points.
+    """A learning rate schedule that is linear between given points.
 
     Article: https://kexue.fm/archives/7094
         《6个派生优化器的简单介绍及其实现》
 
-    `{1000: 1, 20000: 0.1}` means: from 0 up to 1 in the first 1000 steps (the
-    warmup), down to 0.1 at step 20 000, and 0.1 from then on. These numbers
-    are multiplied by `learning_rate`. A schedule without a number for step 0
-    begins at 0, so that the very first update, t = 0, changes nothing.
+    `{1000: 1, 20000: 0.1}` means that the rate rises from 0 to 1 in the first
+    1000 steps (the warmup), falls to 0.1 at step 20 000, and remains 0.1.
+    These numbers are multiplied by `learning_rate`. A schedule without a
+    number for step 0 begins at 0, so the first update, t = 0, has no effect.
 
     The step is the optimizer's counter. With `gradient_accumulation_steps`
     Keras passes the number of batches to schedules, as bert4keras does.
@@ -24,11 +24,11 @@ class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         schedule: dict from steps, integers >= 0, to numbers >= 0; or a list of
             such pairs.
-        learning_rate: float > 0, the factor of all numbers.
+        learning_rate: float > 0. Factor of all numbers.
         name: optional name.
 
     Raises:
-        ValueError: if an argument is none of these.
+        ValueError: if an argument is invalid.
 
     Example:
 
@@ -88,7 +88,7 @@ def _points(schedule):
 
 def _step(step, schedule):
     if isinstance(step, str) and step.isdecimal():
-        step = int(step)  # keys of a dict that went through JSON
+        step = int(step)  # JSON turns the keys of a dict into strings
     if not is_integer(step) or step < 0:
         raise ValueError(
             "`schedule` must have integers >= 0 as steps. "

@@ -1,4 +1,4 @@
-"""Gradients of embeddings, summed before the step."""
+"""Summation of sparse embedding gradients before the optimizer's step."""
 
 import keras
 
@@ -9,24 +9,25 @@ from su_models.optimizers.base import OptimizerWrapper, SummedSteps
 
 @keras.saving.register_keras_serializable(package="su_models")
 class SummedGradients(OptimizerWrapper):
-    """Sums the gradient of an embedding before any optimizer's step.
+    """Sums the sparse gradients of embeddings before the optimizer's step.
 
     Article: https://kexue.fm/archives/6869
         《Keras实现两个优化器：Lookahead和LazyOptimizer》
 
-    TensorFlow's gradient of a lookup lists a row once for each time that it
-    was looked up: g_1, ..., g_c. The gradient of the row is Σ g_i. Keras' Adam,
-    Adagrad, RMSprop and others square the listed gradients, Σ g_i² instead of
-    (Σ g_i)², and so step up to √c times too far along a token that occurs c
-    times in a batch; norms for clipping are wrong likewise. JAX and PyTorch
-    sum, so that the same script gives other weights there. With this wrapper
-    the backends agree, and Keras' fixed `loss_scale_factor` accepts sparse
-    gradients. The wrappers of `su_models.training` sum by themselves.
+    TensorFlow's gradient of a lookup lists a row once for each lookup: g_1,
+    ..., g_c. The gradient of the row is Σ g_i. Keras' Adam, Adagrad, RMSprop
+    and others square the listed gradients, Σ g_i² instead of (Σ g_i)², and so
+    make steps that are up to √c times too large for a token that occurs c
+    times in a batch; norms for clipping are also wrong. JAX and PyTorch sum
+    the gradients, so the same script gives other weights there. With this
+    wrapper the backends agree, and Keras' fixed `loss_scale_factor` accepts
+    sparse gradients. The wrappers of `su_models.training` sum gradients
+    themselves.
 
-    The step remains the inner optimizer's, even where it goes over the whole
-    table; `LazyOptimizer` sums as well, and steps only the rows of the batch.
-    On JAX and PyTorch nothing is done. Under `tf.distribute` clipping sees one
-    replica's gradients, as it does in Keras.
+    The step remains that of the inner optimizer, even if it processes the
+    whole table; `LazyOptimizer` sums as well, and updates only the rows of the
+    batch. On JAX and PyTorch the wrapper has no effect. Under `tf.distribute`
+    clipping uses one replica's gradients, as in Keras.
 
     Args:
         optimizer: `keras.optimizers.Optimizer`, built or not.
@@ -44,8 +45,8 @@ class SummedGradients(OptimizerWrapper):
         """Takes a step of the inner optimizer along summed gradients.
 
         Args:
-            grads: list of gradients, None where there is none.
-            trainable_variables: list of variables; defaults to those that the
+            grads: list of gradients; None for a variable without a gradient.
+            trainable_variables: list of variables. Defaults to those that the
                 optimizer was built for.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Regularizers of the articles, as `keras.regularizers.Regularizer`."""
+"""Regularizers of the articles, for kernels and activities."""
 
 from su_models.regularizers.masked_orthogonality import MaskedOrthogonality
 from su_models.regularizers.self_orthogonality import SelfOrthogonality

@@ -1,4 +1,4 @@
-"""Orthogonality of filters, of any length."""
+"""Orthogonality of filters of arbitrary length."""
 
 import keras
 from keras import ops
@@ -19,11 +19,11 @@ class MaskedOrthogonality(keras.regularizers.Regularizer):
 
         ‖(WᵀW - I) ⊗ (1 - I)‖²                                       Eq. (5)
 
-    in Frobenius' norm. The lengths of the filters are free; that is the
-    difference from ‖WᵀW - I‖², Eq. (4). It is a sum over all pairs.
+    in the Frobenius norm. Unlike ‖WᵀW - I‖², Eq. (4), it does not constrain
+    the lengths of the filters. It is a sum over all pairs of filters.
 
     Args:
-        factor: float >= 0, which multiplies it.
+        factor: float >= 0. Weight of the penalty.
 
     Call arguments:
         x: a kernel, `(..., filters)`: of a dense or convolutional layer.
@@ -32,8 +32,8 @@ class MaskedOrthogonality(keras.regularizers.Regularizer):
         A scalar, in float32 or float64.
 
     Raises:
-        ValueError: if `factor` is no number of at least 0, or the kernel has
-            fewer than 2 axes.
+        ValueError: if `factor` is not a number >= 0, or the kernel has fewer
+            than 2 axes.
 
     Example:
 
@@ -55,8 +55,8 @@ class MaskedOrthogonality(keras.regularizers.Regularizer):
             )
         x = ops.cast(x, sum_dtype(x.dtype))
         k = x.shape[-1]
-        w = ops.reshape(x, (-1, k))
-        products = ops.matmul(ops.transpose(w), w)
+        w = ops.reshape(x, (-1, k))  # (inputs, k)
+        products = ops.matmul(ops.transpose(w), w)  # (k, k)
         products = products * (1.0 - ops.eye(k, dtype=w.dtype))
         return self.factor * ops.sum(ops.square(products))
 

@@ -1,4 +1,4 @@
-"""Orthogonality of filters, seen in their own outputs."""
+"""Orthogonality of filters, estimated from their outputs."""
 
 import keras
 from keras import ops
@@ -13,36 +13,38 @@ from su_models.utils.checks import (
 
 @keras.saving.register_keras_serializable(package="su_models")
 class SelfOrthogonality(keras.regularizers.Regularizer):
-    """The Self-Orthogonality Module: angles of filters from a layer's outputs.
+    """Penalizes small angles of filters, estimated from a layer's outputs.
 
     Article: https://kexue.fm/archives/7169
         《Self-Orthogonality Module：一个即插即用的核正交化模块》
     Paper: https://arxiv.org/abs/2001.01275
 
-    For an input of random direction, sgn(xᵀw_i) sgn(xᵀw_j) has the mean
-    1 - 2θ/π, Eq. (6), with θ the angle between two filters. The batch serves
-    as those inputs: with Y = XᵀW, `(batch, filters)`,
+    This is the Self-Orthogonality Module. For inputs of random direction,
+    sgn(xᵀw_i) sgn(xᵀw_j) has the mean 1 - 2θ/π, Eq. (6), with θ the angle
+    between two filters. The batch provides the inputs: with Y = XᵀW,
+    `(batch, filters)`,
 
         ϑ = ŶᵀŶ,  Ŷ = tanh(γ Y), each column of length 1             Eq. (8)
 
         l1 (Σ_(i≠j) ϑ_ij)² + l2 Σ_(i≠j) ϑ_ij²                        Eq. (7)
 
-    It is an `activity_regularizer`, of a layer with a linear activation and,
-    for filters alone to matter, without bias. All axes but the last count as
-    the batch, so convolutions work; so do padded positions of sequences.
-    Only for training from scratch, says the author.
+    Use it as the `activity_regularizer` of a layer with a linear activation
+    and without bias, so that only the filters matter. All axes but the last
+    count as the batch, so it works for convolutions; padded positions of
+    sequences count too. The author recommends it only for training from
+    scratch.
 
-    Keras divides what an activity regularizer returns by the batch size; so
-    that the layer's loss is Eq. (7), it is multiplied by it here. Called by
-    hand it is Eq. (7) times the batch size.
+    Keras divides the value of an activity regularizer by the batch size. The
+    result is therefore Eq. (7) times the batch size, so that the layer's loss
+    is Eq. (7).
 
     Args:
         gamma: float > 0, γ of the smooth sign.
         l1: float >= 0, weight of the square of the sum.
         l2: float >= 0, weight of the sum of squares.
-        average: bool. If True both sums are means over the pairs, so that
-            the penalty does not grow with the number of filters (the first
-            term grows as its fourth power).
+        average: bool. If True, both sums are means over the pairs, so that
+            the penalty does not grow with the number of filters. (Otherwise
+            the first term grows with its fourth power.)
 
     Call arguments:
         x: outputs `(batch, ..., filters)`.
@@ -82,10 +84,10 @@ class SelfOrthogonality(keras.regularizers.Regularizer):
         x = ops.cast(x, sum_dtype(x.dtype))
         batch = ops.cast(ops.shape(x)[0], x.dtype)
         k = x.shape[-1]
-        y = ops.tanh(self.gamma * ops.reshape(x, (-1, k)))
-        length = ops.sum(ops.square(y), axis=0)
+        y = ops.tanh(self.gamma * ops.reshape(x, (-1, k)))  # (b, k)
+        length = ops.sum(ops.square(y), axis=0)  # (k,)
         y = y * ops.rsqrt(ops.maximum(length, keras.backend.epsilon()))
-        theta = ops.matmul(ops.transpose(y), y)
+        theta = ops.matmul(ops.transpose(y), y)  # (k, k)
         theta = theta * (1.0 - ops.eye(k, dtype=y.dtype))
         count = max(1, k * (k - 1)) if self.average else 1
         total = ops.sum(theta) / count

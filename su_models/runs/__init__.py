@@ -1,4 +1,4 @@
-"""A run folder, whatever is trained: claim, backup, history, report."""
+"""Run folders of trainings: claim, backup, history and report."""
 
 from su_models.runs.report import draw_run, evaluate_run
 from su_models.runs.run_folder import RunFolder

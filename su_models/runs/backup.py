@@ -1,4 +1,4 @@
-"""Training that survives being killed at any moment."""
+"""Backups from which a killed training resumes."""
 
 import itertools
 import pathlib
@@ -12,19 +12,19 @@ from su_models.utils.files import write_bytes
 class Backup(keras.callbacks.Callback):
     """Saves the whole state of training after each epoch, in one file.
 
-    Differs from `keras.callbacks.BackupAndRestore`, with which a training
-    that draws random numbers does not go on as it was: Keras saves no state
-    of a `SeedGenerator`. This file holds them too, beside the weights, what
-    the optimizers keep, the log, and the settings of the run, all under one
-    hash. It appears by a rename, so that it is always of one epoch. Numbers
-    that are not finite are not backed up.
+    With `keras.callbacks.BackupAndRestore`, a resumed training that draws
+    random numbers differs from an uninterrupted one, since Keras does not save
+    the state of a `SeedGenerator`. This file contains these states, the
+    weights, the state of the optimizers, the log, and the settings of the
+    run, all under one hash. It is replaced by a rename, so it always holds one
+    complete epoch. Numbers that are not finite are not backed up.
 
     Args:
         path: the file.
-        settings: dict that JSON can hold; a backup of other settings is
+        settings: JSON-serializable dict; a backup with other settings is
             rejected.
-        log: the `TrainingLog` of this training, which comes before this in
-            the list of callbacks.
+        log: the `TrainingLog` of this training, which must precede this
+            callback in the list of callbacks.
     """
 
     def __init__(self, path, settings, log):
@@ -34,18 +34,18 @@ class Backup(keras.callbacks.Callback):
         self.log = log
 
     def restore(self, model):
-        """Loads the state, if there is one.
+        """Loads the state, if the file exists.
 
         Args:
-            model: a built and compiled `keras.Model`. An optimizer that it
-                has as an attribute beside `optimizer` must be built.
+            model: a built and compiled `keras.Model`. Optimizers in its
+                attributes other than `optimizer` must be built.
 
         Returns:
-            The epoch to go on with, for `fit(initial_epoch=...)`.
+            The epoch to resume with, for `fit(initial_epoch=...)`.
 
         Raises:
-            ValueError: if the file is damaged, of a run with other settings,
-                or of another model. The model is as before.
+            ValueError: if the file is damaged, or belongs to a run with other
+                settings or to another model. The model is then not changed.
         """
         if not self.path.exists():
             return 0
@@ -82,8 +82,8 @@ class Backup(keras.callbacks.Callback):
 def _state(model):
     """Returns the variables that the next epoch depends on.
 
-    They are weights, states of random generators, and what optimizers keep.
-    Metrics begin each epoch anew.
+    These are weights, states of random generators, and states of optimizers.
+    Metrics are reset in each epoch.
     """
     metrics = {id(variable) for variable in model.metrics_variables}
     variables = [v for v in model.variables if id(v) not in metrics]
@@ -92,7 +92,7 @@ def _state(model):
 
 
 def _of_optimizers(owner):
-    """Returns what the optimizers among the attributes keep, at any depth."""
+    """Returns the variables of optimizers in the attributes, at any depth."""
     variables = []
     for value in vars(owner).values():
         if isinstance(value, keras.optimizers.Optimizer):
@@ -101,7 +101,7 @@ def _of_optimizers(owner):
 
 
 def _check_shapes(variables, arrays):
-    """Rejects arrays that are not those of the variables."""
+    """Rejects arrays whose shapes differ from those of the variables."""
     pairs = itertools.zip_longest(
         (tuple(variable.shape) for variable in variables),
         (array.shape for array in arrays),

@@ -1,20 +1,20 @@
-"""Shuffled batches that are the same after an interruption."""
+"""Shuffled batches that can be reproduced after an interruption."""
 
 import keras
 import numpy as np
 
 
 class Minibatches(keras.utils.PyDataset):
-    """Endless shuffled examples, cut into epochs of a fixed number of steps.
+    """An endless stream of shuffled examples, in epochs of fixed size.
 
-    Each epoch's order follows from the seed and the number of the epoch, so
-    that a training which goes on with epoch n sees what it would have seen.
-    `follow` is a callback that keeps the number up to date.
+    The order in an epoch depends only on the seed and the number of the
+    epoch, so a training that resumes at epoch n receives the same batches as
+    an uninterrupted one. `follow` is a callback that updates the number.
 
     Args:
         examples: an array; a dict or list of arrays, for a model with several
-            inputs; or a tuple `(x, y)` or `(x, y, sample_weight)` of those.
-            All are shuffled alike, along axis 0.
+            inputs; or a tuple `(x, y)` or `(x, y, sample_weight)` of these.
+            All are shuffled in the same way along axis 0.
         batch_size: int >= 1.
         steps_per_epoch: int >= 1.
         seed: int >= 0.
@@ -46,5 +46,5 @@ class Minibatches(keras.utils.PyDataset):
         start = index * self.batch_size
         rows = self.order[start : start + self.batch_size]
         batch = keras.tree.map_structure(lambda a: a[rows], self.examples)
-        # a tuple: Keras takes a bare array apart
+        # a tuple, since Keras would unpack a single array
         return batch if isinstance(batch, tuple) else (batch,)

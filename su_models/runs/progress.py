@@ -1,4 +1,4 @@
-"""One bar for a whole training, instead of one an epoch."""
+"""One progress bar for a whole training instead of one per epoch."""
 
 import keras
 from rich.progress import (
@@ -12,14 +12,15 @@ from rich.progress import (
 
 
 class TrainingBar(keras.callbacks.Callback):
-    """Shows steps, time left and the loss of the epoch.
+    """Shows the steps, the remaining time and the loss of the epoch.
+
+    The bar is a context manager, which restores the terminal when training
+    ends or fails.
 
     Args:
         total: int. Steps of the whole training.
-        done: int. Steps that an earlier run has taken.
-        visible: bool. False shows nothing.
-
-    A context manager: the terminal is put in order however training ends.
+        done: int. Steps that an earlier process has taken.
+        visible: bool. Whether to show the bar.
     """
 
     def __init__(self, total, done=0, visible=True):

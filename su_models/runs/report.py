@@ -1,4 +1,4 @@
-"""What a run shows of itself: its curves, its pictures, its figures."""
+"""Reports of a run: curves, pictures and metrics."""
 
 import datetime
 import io
@@ -18,10 +18,10 @@ def draw_run(task, model, folder, seed=0, **options):
 
     Args:
         task: a `su_models.tasks.base.Task`.
-        model: what `task.train` returned.
+        model: the model that `task.train` returned.
         folder: folder of the run.
-        seed: int from 0 to 2³¹ - 1, of the pictures.
-        **options: what else `task.pictures` takes.
+        seed: int from 0 to 2³¹ - 1. Seed of the pictures.
+        **options: further arguments of `task.pictures`.
     """
     run = RunFolder(folder)
     if run.history.exists():
@@ -35,14 +35,14 @@ def evaluate_run(task, model, folder, progress=True, **options):
 
     Args:
         task: a `su_models.tasks.base.Task`.
-        model: what `task.train` returned.
+        model: the model that `task.train` returned.
         folder: folder of the run.
-        progress: bool. Shows progress.
-        **options: what else `task.evaluate` takes.
+        progress: bool. Whether to show the progress.
+        **options: further arguments of `task.evaluate`.
 
     Returns:
-        The figures, a dict of floats. The file holds them, and under which
-        circumstances they came about.
+        The metrics, a dict of floats. The file also records the environment
+        in which they were computed.
     """
     run = RunFolder(folder)
     figures = task.evaluate(model, progress, **options)
@@ -64,8 +64,8 @@ def evaluate_run(task, model, folder, progress=True, **options):
 
 
 def training_curves(task, folder):
-    """Returns what was reported in each epoch as the bytes of a PNG file."""
-    from matplotlib.figure import Figure  # here: it takes its time
+    """Returns the plot of the training history as the bytes of a PNG file."""
+    from matplotlib.figure import Figure  # here, since the import is slow
 
     columns = read_history(folder)
     steps = task.steps_per_epoch * (columns.pop("epoch") + 1)
@@ -90,5 +90,5 @@ def training_curves(task, folder):
 
 
 def _rounded(value):
-    """Returns a figure with 6 digits, JSON's null if it is not finite."""
+    """Returns a number with 6 digits, or None if it is not finite."""
     return float(f"{value:.6g}") if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, and who may write there."""
+"""The folder of a run: its files and its lock."""
 
 import contextlib
 import io
@@ -10,26 +10,26 @@ import keras
 
 from su_models.utils.files import leftovers, locked, sweep, write_bytes
 
-# version 0.1 had one task, and its config.json did not name it
+# version 0.1 had only one task, and its config.json did not name it
 FIRST_TASK = "image-diffusion"
-COMMON = {"steps", "batch_size", "seed"}  # what every task has
+COMMON = {"steps", "batch_size", "seed"}  # settings of every task
 
 
 class RunFolder:
-    """The files of one run, whatever it trains.
+    """The files of one run of any task.
 
     * `config.json`: the task's name and its settings, for people and for the
-      commands that come after training.
-    * `history.csv`: what the training reported.
-    * `backup.bin`: the state of a training that is not done.
-    * `model.keras`: the model, when it is done.
-    * `metrics.json`: what an evaluation found.
+      commands that are used after training.
+    * `history.csv`: the history of the training.
+    * `backup.bin`: the state of an unfinished training.
+    * `model.keras`: the trained model.
+    * `metrics.json`: the metrics of an evaluation.
     * pictures.
 
-    Every file is whole or not there, however a process died. Backup and model
-    hold the settings too, so that they are known without `config.json`. Only
-    one process at a time writes in a folder, by a lock of the operating
-    system.
+    Every file is complete or absent, even if a process is killed. Backup and
+    model also contain the settings, so that they are known without
+    `config.json`. A lock of the operating system ensures that only one process
+    at a time writes in a folder.
 
     Args:
         path: the folder, a string or `pathlib.Path`. It need not exist.
@@ -46,19 +46,19 @@ class RunFolder:
 
     @property
     def is_done(self):
-        """Whether the training came to its end."""
+        """Whether the training is finished."""
         return self.model.exists()
 
     @contextlib.contextmanager
     def held(self, timeout=0.0):
-        """Makes the folder, and keeps all others from writing in it.
+        """Creates the folder and locks it against other writers.
 
         Args:
-            timeout: seconds to wait for one who is writing.
+            timeout: seconds to wait for another writer.
 
         Raises:
             BlockingIOError: if another process is writing in the folder.
-            OSError: if the folder cannot be made or written.
+            OSError: if the folder cannot be created or written.
         """
         if self._is_held:
             yield
@@ -73,17 +73,17 @@ class RunFolder:
 
     @contextlib.contextmanager
     def claimed(self, settings):
-        """Holds the folder for the training of a run.
+        """Locks the folder for the training of a run.
 
-        Removes what killed processes left, and writes `config.json`.
+        Removes leftovers of killed processes, and writes `config.json`.
 
         Args:
-            settings: dict that JSON can hold, with the task's name.
+            settings: JSON-serializable dict, including the task's name.
 
         Raises:
             ValueError: if the folder holds a run with other settings, or a
-                `config.json` that is none of ours.
-            BlockingIOError, OSError: as for `held`.
+                foreign `config.json`.
+            BlockingIOError, OSError: as in `held`.
         """
         with self.held():
             sweep(self.path)
@@ -93,12 +93,12 @@ class RunFolder:
             yield
 
     def check(self, settings):
-        """Rejects settings other than those of the run in the folder.
+        """Rejects settings that differ from those of the run in the folder.
 
-        A `config.json` beside which nothing has begun is no run yet.
+        A `config.json` without any other file of a run does not count.
 
         Raises:
-            ValueError: as for `claimed`.
+            ValueError: as in `claimed`.
         """
         files = (self.model, self.backup, self.history)
         begun = any(path.exists() for path in files)
@@ -109,14 +109,14 @@ class RunFolder:
             found.append(self._settings_of_model())
             if found == [None]:
                 raise ValueError(
-                    "The folder holds a model and no config.json that says "
-                    "of which run; delete it or choose another. "
+                    "The folder holds a model, but no config.json that says "
+                    "to which run it belongs; delete it or choose another. "
                     f"Received: folder={self.path}"
                 )
         if not begun and found and not COMMON <= found[0].keys():
             raise ValueError(
-                "The folder has a config.json that is no run's; choose "
-                f"another folder. Received: folder={self.path}"
+                "The folder has a config.json that does not belong to a run; "
+                f"choose another folder. Received: folder={self.path}"
             )
         if begun and any(other not in (None, settings) for other in found):
             raise ValueError(
@@ -128,14 +128,14 @@ class RunFolder:
         """Returns the settings in `config.json`, a dict.
 
         Raises:
-            ValueError: if the folder is no run, or the file is damaged.
+            ValueError: if the folder is not a run, or the file is damaged.
         """
         try:
             settings = json.loads(self.config.read_text("utf-8"))
             return {"task": FIRST_TASK, **settings}
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(
-                "The folder is no run: it has no config.json. "
+                "The folder is not a run: it has no config.json. "
                 f"Received: folder={self.path}"
             ) from None
         except (ValueError, TypeError) as error:
@@ -152,18 +152,19 @@ class RunFolder:
             data: bytes.
 
         Raises:
-            OSError: if it cannot be written, or others write for a minute.
+            OSError: if it cannot be written, or another process holds the
+                lock for a minute.
         """
         with self.held(timeout=60.0):
             write_bytes(self.path / name, data)
 
     def write_json(self, name, value):
-        """Writes a value as JSON, on lines."""
+        """Writes a value as indented JSON."""
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
         self.write(name, text.encode())
 
     def finish(self, model, settings):
-        """Writes the trained model; then there is no more to back up."""
+        """Writes the trained model, and removes the backup."""
         file = _KerasFile()
         keras.saving.save_model(model, file)
         with zipfile.ZipFile(file, "a") as archive:
@@ -172,12 +173,12 @@ class RunFolder:
         self.tidy()
 
     def tidy(self):
-        """Removes what a finished run does not need, and killed ones left.
+        """Removes unneeded files of a finished run and leftovers.
 
-        Writes `config.json` anew if it was lost. Does nothing while another
+        Restores `config.json` if it was lost. Has no effect while another
         process writes in the folder.
         """
-        needless = [self.backup, self.path / "backup.weights.h5"]  # 0.1's
+        needless = [self.backup, self.path / "backup.weights.h5"]  # of 0.1
         needless = [path for path in needless if path.exists()]
         if (
             self.config.exists()
@@ -197,7 +198,7 @@ class RunFolder:
         """Returns the trained model.
 
         Raises:
-            ValueError: if it is not there or the file is damaged.
+            ValueError: if the file does not exist or is damaged.
         """
         if not self.is_done:
             raise ValueError(
@@ -211,7 +212,7 @@ class RunFolder:
             raise self._damaged(error) from error
 
     def _settings_of_model(self):
-        """Returns the settings in `model.keras`, None if it has none."""
+        """Returns the settings in `model.keras`, or None if it has none."""
         try:
             with zipfile.ZipFile(self.model) as archive:
                 bad = archive.testzip()
@@ -219,21 +220,21 @@ class RunFolder:
                     raise ValueError(f"{bad} is not what was written")
                 comment = archive.comment
                 return json.loads(comment) if comment else None
-        except Exception as error:  # zipfile raises a dozen kinds
+        except Exception as error:  # zipfile raises many types
             raise self._damaged(error) from error
 
     def _damaged(self, error):
         return ValueError(
-            "The file is no Keras model or is damaged. "
+            "The file is not a Keras model or is damaged. "
             f"Received: {self.model} ({error})"
         )
 
 
 class _KerasFile(io.BytesIO):
-    """A file in memory that `keras.saving.save_model` takes for a path.
+    """A file in memory that `keras.saving.save_model` accepts as a path.
 
-    HDF5 ends the process with a segmentation fault when a file on a full
-    disk is closed; so nothing is written until all is in memory.
+    HDF5 crashes with a segmentation fault when it closes a file on a full
+    disk, so the whole model is written to memory first.
     """
 
     def __str__(self):

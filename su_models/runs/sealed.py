@@ -1,4 +1,4 @@
-"""Facts and arrays in one file that tells whether it is whole."""
+"""Metadata and arrays in one file that is verified by a hash."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ MAGIC = b"su_models, sealed, 1\n"
 
 
 def seal(facts, arrays):
-    """Returns bytes from which `unseal` gives the same back.
+    """Returns facts and arrays as bytes for `unseal`.
 
-    They are a first line, the SHA-256 of the rest, the facts as JSON after
-    their length, and the arrays one after the other.
+    The bytes are a first line, the SHA-256 of the rest, the length of the
+    facts, the facts as JSON, and the concatenated arrays.
 
     Args:
-        facts: dict that JSON can hold.
+        facts: JSON-serializable dict.
         arrays: list of NumPy arrays.
 
     Example:
@@ -37,10 +37,10 @@ def seal(facts, arrays):
 
 
 def unseal(data):
-    """Returns the facts and the arrays that `seal` was given.
+    """Returns the facts and the arrays of a result of `seal`.
 
     Raises:
-        ValueError: if the bytes are not whole, or were never sealed.
+        ValueError: if the bytes are damaged, or not a result of `seal`.
     """
     start = len(MAGIC) + hashlib.sha256().digest_size
     digest, content = data[len(MAGIC) : start], data[start:]

@@ -1,4 +1,4 @@
-"""One training, whatever is trained: claimed, backed up, resumed, checked."""
+"""The training of any task, with lock, backup, resumption and checks."""
 
 import keras
 import numpy as np
@@ -11,24 +11,25 @@ from su_models.runs.training_log import TrainingLog
 
 
 def train_run(task, folder, examples=None, progress=True):
-    """Trains a task, going on where an interrupted call was.
+    """Trains a task, or resumes an interrupted training.
 
     Seeds Keras, NumPy and Python (`keras.utils.set_random_seed`).
 
     Args:
         task: a `su_models.tasks.base.Task`.
-        folder: folder of the run; made if it is not there.
-        examples: optional, what to train on instead of `task.examples()`.
-        progress: bool. Shows a progress bar.
+        folder: folder of the run, which is created if necessary.
+        examples: optional training data instead of `task.examples()`.
+        progress: bool. Whether to show a progress bar.
 
     Returns:
-        The model. A run that is done is loaded, not trained again.
+        The model. A finished run is loaded instead of trained again.
 
     Raises:
         ValueError: if the folder holds another run, or the examples do not
             fit the model.
         BlockingIOError: if another process is writing in the folder.
-        OSError: if the folder cannot be written. All these before training.
+        OSError: if the folder cannot be written. These three are raised
+            before training.
         FloatingPointError: if a reported number is no longer finite.
     """
     run, settings = RunFolder(folder), task.settings()
@@ -39,7 +40,7 @@ def train_run(task, folder, examples=None, progress=True):
     model = task.build()
     task.check_examples(examples, model)
     with run.claimed(settings):
-        if run.is_done:  # by another process, meanwhile
+        if run.is_done:  # another process has finished it in the meantime
             return _finished(run, settings)
         _fit(task, model, examples, run, progress)
         run.finish(model, settings)
@@ -47,7 +48,7 @@ def train_run(task, folder, examples=None, progress=True):
 
 
 def _finished(run, settings):
-    """Returns the model of a run that is done."""
+    """Returns the model of a finished run."""
     run.check(settings)
     run.tidy()
     return run.load_model()
@@ -74,7 +75,7 @@ def _fit(task, model, examples, run, progress):
             epochs=task.steps // task.steps_per_epoch,
             initial_epoch=epoch,
             callbacks=callbacks,
-            shuffle=False,  # `batches` are; Keras would by a global seed
+            shuffle=False,  # `batches` are shuffled; Keras has a global seed
             verbose=0,
         )
     values = (ops.convert_to_numpy(w) for w in model.weights)

@@ -1,4 +1,4 @@
-"""What a training reported, epoch by epoch, in `history.csv`."""
+"""The history of a training in `history.csv`."""
 
 import csv
 import io
@@ -12,14 +12,14 @@ from su_models.utils.files import write_bytes
 
 
 class TrainingLog(keras.callbacks.Callback):
-    """Keeps the logs of each epoch, and writes them as a table.
+    """Collects the logs of each epoch, and writes them as a table.
 
-    The table is written anew after each epoch, so that it never holds half a
-    row or an epoch twice.
+    The whole table is rewritten after each epoch, so that it never contains
+    an incomplete row or an epoch twice.
 
     Args:
         path: the file to write, `.csv`.
-        rows: list of dicts, the epochs that an earlier process trained.
+        rows: list of dicts, the epochs that earlier processes trained.
     """
 
     def __init__(self, path, rows=()):
@@ -29,12 +29,12 @@ class TrainingLog(keras.callbacks.Callback):
 
     @property
     def seconds(self):
-        """Seconds of training up to the last epoch, over all processes."""
+        """Seconds of training up to the last epoch, in all processes."""
         return self.rows[-1]["seconds"] if self.rows else 0.0
 
     @property
     def is_finite(self):
-        """Whether the last epoch's numbers all are."""
+        """Whether all numbers of the last epoch are finite."""
         return not self.rows or bool(
             np.isfinite([*self.rows[-1].values()]).all()
         )
@@ -63,20 +63,20 @@ class TrainingLog(keras.callbacks.Callback):
 
 
 def read_history(folder):
-    """Returns what a run reported in each epoch.
+    """Returns the training history of a run.
 
-    A row that is not whole is left out, and of an epoch that stands there
-    twice the last is taken: version 0.1 wrote such tables when killed.
+    Incomplete rows are ignored, and of repeated epochs the last one is used:
+    version 0.1 wrote such tables when it was killed.
 
     Args:
         folder: folder of a run.
 
     Returns:
-        A dict of arrays, one number an epoch, by the names of the columns:
-        `"epoch"`, `"loss"` and what else the training reports, `"seconds"`.
+        A dict from the names of the columns to arrays with one number per
+        epoch: `"epoch"`, `"loss"`, other reported values, and `"seconds"`.
 
     Raises:
-        ValueError: if there is no table, or nothing in it.
+        ValueError: if there is no table, or it is empty.
     """
     path = pathlib.Path(folder) / "history.csv"
     try:
@@ -87,7 +87,7 @@ def read_history(folder):
             if numbers and len(numbers) == len(names):
                 found[numbers[0]] = numbers
         if not found or [names[0], names[-1]] != ["epoch", "seconds"]:
-            raise ValueError("it has no whole row")
+            raise ValueError("it has no complete row")
         columns = np.array([found[epoch] for epoch in sorted(found)]).T
         return dict(zip(names, columns, strict=True))
     except (OSError, ValueError) as error:
@@ -98,7 +98,7 @@ def read_history(folder):
 
 
 def _numbers(row):
-    """Returns the numbers in a row, none if it is torn."""
+    """Returns the numbers in a row, or None if it is incomplete."""
     try:
         return [float(cell) for cell in row]
     except ValueError:

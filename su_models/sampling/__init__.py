@@ -1,4 +1,4 @@
-"""From noise to data: schedules and samplers, each loop one program."""
+"""Noise schedules and samplers, whose loops are compiled programs."""
 
 from su_models.ops.noise_schedule import NoiseSchedule
 from su_models.sampling.ddim import DDIM

@@ -1,4 +1,4 @@
-"""The loop from noise to data, one compiled program."""
+"""Bases of the samplers: a compiled loop from noise to data."""
 
 import keras
 import numpy as np
@@ -20,43 +20,45 @@ from su_models.utils.checks import (
 
 
 class SamplingLoop:
-    """Moves particles by one kind of step, a fixed number of times.
+    """Base of samplers that apply a fixed number of steps to particles.
 
-    A subclass gives the numbers of its steps to the constructor, and says in
-    `step` what a step is. By default a step mixes what it has, what the
-    network says and fresh noise z, with the three numbers of `table`:
+    A subclass passes the coefficients of its steps to the constructor, and
+    defines a step in `step`. By default a step combines the particles x, the
+    prediction of the network and fresh noise z, with three coefficients from
+    `table`:
 
         x ← a x - b f(x, t) + c z
 
-    The loop is one compiled program. Fresh noise depends on the seed and on
-    the number of the step alone, so `progress=True`, which runs the very
-    same program a few steps at a time, gives the same result.
+    The loop is one compiled program. Fresh noise depends only on the seed and
+    the number of the step, so `progress=True`, which runs the same program a
+    few steps at a time, gives the same result.
 
     Args:
-        times: array `(n,)`, integers or floats: what the network is told at
-            each step, in the order of the steps.
-        table: array `(n, k)`, what else a step needs to know. Rounded to
-            float32 once.
+        times: array `(n,)`, integers or floats: the time that the network
+            receives at each step, in the order of the steps.
+        table: array `(n, k)`, the coefficients of each step. They are rounded
+            to float32.
 
     Call arguments:
         denoiser: a callable `(x, t)` → a tensor of the shape of `x`, where
             `t` is `(batch,)`, int32 or float32 as `times`; or a
             `keras.Model` with the inputs `[x, t]`, or with the input `x`
             alone.
-        noise: where the particles are at first, floats `(batch, ...)`.
-        seed: optional int from 0 to 2³¹ - 1 for the fresh noise; None draws
-            a seed. Not used by samplers without fresh noise.
-        progress: bool. Shows a progress bar.
+        noise: initial particles, floats `(batch, ...)`.
+        seed: optional int from 0 to 2³¹ - 1 for the fresh noise. None draws
+            a seed. Samplers without fresh noise ignore it.
+        progress: bool. Whether to show a progress bar.
 
     Returns:
-        Where the particles are in the end, float32, of the shape of `noise`.
+        Final particles, float32, of the shape of `noise`.
 
     Raises:
-        ValueError: if `noise` has no batch axis, is empty, is not floating
-            or not finite, or if the network returns another shape.
+        ValueError: if `noise` has no batch axis, is empty, not
+            floating-point or not finite, or if the network returns another
+            shape.
     """
 
-    draws_per_step = 1  # the fresh noises that a step may ask for
+    draws_per_step = 1  # the number of fresh noises that a step may draw
 
     def __init__(self, times, table):
         self.times = np.asarray(times)  # (n,)
@@ -65,25 +67,25 @@ class SamplingLoop:
 
     @property
     def is_random(self):
-        """Whether the result depends on the seed: whether a c is not 0."""
+        """Whether the result depends on the seed: whether any c is not 0."""
         return bool(self.table[:, 2].any())
 
     def step(self, state, now):
-        """Returns the state after a step. Compiled: a tensor in, tensors out.
+        """Returns the state after a step, as a compiled function of tensors.
 
         Args:
-            state: what `begin` returned, or the step before.
-            now: the `Step`: its numbers, its network, its noise.
+            state: result of `begin` or of the previous step.
+            now: the `Step`, with its coefficients, network and noise.
         """
         a, b, c = ops.unstack(now.row, 3)
         x = a * state - b * now.predict(state)
         return x + c * now.noise(state) if self.is_random else x
 
     def begin(self, x):
-        """Returns the state before the first step; defaults to x itself.
+        """Returns the state before the first step, by default x itself.
 
-        A sampler that carries more, such as a step size that it adapts,
-        returns a tuple of tensors here.
+        A sampler with further state, such as an adaptive step size, returns a
+        tuple of tensors here.
         """
         return x
 
@@ -117,7 +119,7 @@ class SamplingLoop:
         return self.end(state)
 
     def _program(self, denoiser):
-        """Returns the compiled loop; the last one is kept for reuse."""
+        """Returns the compiled loop; the last one is cached."""
         if self._programs is None or self._programs[0] is not denoiser:
             self._programs = denoiser, self._compile(denoiser)
         return self._programs[1]
@@ -130,7 +132,7 @@ class SamplingLoop:
         def loop(state, seed, stream, start, stop):
             times = ops.convert_to_tensor(self.times, kind)
             table = ops.convert_to_tensor(self.table, "float32")
-            rows = [times, *network.rows(times)]  # (n, ...): of each step
+            rows = [times, *network.rows(times)]  # (n, ...), one row per step
 
             def words(index, draw):
                 number = index * self.draws_per_step + draw
@@ -145,23 +147,23 @@ class SamplingLoop:
 
 
 class Sampler(SamplingLoop):
-    """A loop whose samples are independent, and can be drawn in batches."""
+    """Base of samplers whose samples are independent and come in batches."""
 
     def sample(
         self, denoiser, num_samples, seed=0, batch_size=64, progress=False
     ):
         """Draws x_T, runs the loop, and returns x_0.
 
-        The batches have one size, so that one program serves any number of
-        samples, and the first samples of a seed are the same however many
-        are asked for.
+        All batches have the same size, so that one program serves any number
+        of samples, and the first samples of a seed do not depend on the
+        number of samples.
 
         Args:
             denoiser: a `keras.Model` with the inputs `[x, t]`.
             num_samples: int >= 1.
-            seed: int from 0 to 2³¹ - 1, of x_T and of the fresh noise.
-            batch_size: int >= 1. Samples that are drawn at once.
-            progress: bool. Shows a progress bar over the batches.
+            seed: int from 0 to 2³¹ - 1. Seed of x_T and of the fresh noise.
+            batch_size: int >= 1. Number of samples that are drawn at once.
+            progress: bool. Whether to show a progress bar over the batches.
 
         Returns:
             A float32 array `(num_samples, ...)`.
@@ -171,7 +173,7 @@ class Sampler(SamplingLoop):
         return batches.sample(num_samples, seed, progress)
 
     def batch_program(self, denoiser, batch_size):
-        """Returns a function `(seed, k)` → batch number k of the samples."""
+        """Returns a function from `(seed, k)` to batch k of the samples."""
         shape = _batch_shape(denoiser, batch_size)
         n = len(self.times)
         draws = n * self.draws_per_step
@@ -189,18 +191,17 @@ class Sampler(SamplingLoop):
         return batch
 
     def endpoint(self, denoiser, batch_size=64):
-        """Returns `sample(seed, num_samples)`, to be exported with a model.
+        """Returns a function `sample(seed, num_samples)` for the export.
 
-        Give it to `su_models.export.export_saved_model` among `endpoints`.
-        The artifact's function takes two int32 numbers, as many samples as
-        one likes, and returns the numbers that `self.sample(denoiser,
-        num_samples, seed, batch_size)` returns here; for less than one
-        sample, none. Its batches are one program compiled by XLA, computed
-        one after the other.
+        Pass it to `su_models.export.export_saved_model` in `endpoints`. The
+        artifact's function takes two int32 numbers and returns the same
+        samples as `self.sample(denoiser, num_samples, seed, batch_size)`, or
+        none if `num_samples` is below 1. A batch is one program compiled by
+        XLA, and the batches are computed one after the other.
 
         Args:
             denoiser: a `keras.Model` with the inputs `[x, t]`.
-            batch_size: int >= 1. Samples that are drawn at once.
+            batch_size: int >= 1. Number of samples that are drawn at once.
 
         Returns:
             A function with an attribute `input_signature`.
@@ -214,13 +215,13 @@ class Sampler(SamplingLoop):
 
 
 class DiffusionSampler(Sampler):
-    """Runs a diffusion backwards.
+    """Base of samplers that reverse a diffusion.
 
     Article: https://kexue.fm/archives/9119
         《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
 
-    Visits steps t in falling order. The network predicts the noise in x_t,
-    and what is mixed with the fresh noise is
+    The sampler visits steps t in descending order. The network predicts the
+    noise in x_t, and a step is
 
         x ← a_t x - b_t ε_θ(x, t) + c_t z
 
@@ -232,19 +233,20 @@ class DiffusionSampler(Sampler):
     Call arguments:
         denoiser: a callable `(x, t)` → predicted noise of the shape of `x`,
             where `t` is int32 `(batch,)` in 1, ..., T; or a `keras.Model`
-            with the inputs `[x, t]`, or with the input `x` alone.
+            with the inputs `[x, t]`, or with only the input `x`.
         noise: x_T, floats `(batch, ...)`, standard normal.
-        seed: optional int from 0 to 2³¹ - 1 for the fresh noise; None draws
-            a seed. Not used by samplers without fresh noise.
-        progress: bool. Shows a progress bar.
+        seed: optional int from 0 to 2³¹ - 1 for the fresh noise. None draws
+            a seed. Samplers without fresh noise ignore it.
+        progress: bool. Whether to show a progress bar.
 
     Returns:
         x_0, float32, of the shape of `noise`. Not clipped.
 
     Raises:
-        ValueError: if `noise` has no batch axis, is empty, is not floating
-            or not finite; or if the denoiser has a `TimestepEmbedding` of
-            another number of steps than the schedule.
+        ValueError: if `noise` has no batch axis, is empty, not
+            floating-point or not finite; or if the denoiser has a
+            `TimestepEmbedding` with another number of steps than the
+            schedule.
     """
 
     def __init__(self, schedule, times, coefficients):
@@ -257,7 +259,7 @@ class DiffusionSampler(Sampler):
 
 
 class GradientFlow(SamplingLoop):
-    """Particles that go downhill with noise, by steps of Euler and Maruyama.
+    """Base of noisy gradient flows of particles by Euler-Maruyama steps.
 
         x ← x + η f(x, t) + √(2ητ) z
 

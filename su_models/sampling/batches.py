@@ -1,4 +1,4 @@
-"""Any number of samples from a program that draws one batch."""
+"""Draws any number of samples with a program for one batch."""
 
 import keras
 import numpy as np
@@ -9,14 +9,14 @@ from su_models.utils.checks import MAX_SEED, check_integer, check_size
 
 
 class Batches:
-    """Draws samples in batches of one size, here or in a SavedModel.
+    """Draws samples in batches of a fixed size, in Python or a SavedModel.
 
     One program serves any number of samples, and the first samples of a seed
-    are the same however many are asked for.
+    do not depend on the number of samples.
 
     Args:
-        batch: function of the seed and of the number of the batch, int32
-            scalars, that returns float32 `shape`.
+        batch: function of the seed and the index of the batch, int32 scalars,
+            that returns a float32 tensor of shape `shape`.
         shape: ints, `(batch_size, ...)`.
     """
 
@@ -30,7 +30,7 @@ class Batches:
         Args:
             num_samples: int >= 1.
             seed: int from 0 to 2³¹ - 1.
-            progress: bool. Shows a progress bar over the batches.
+            progress: bool. Whether to show a progress bar over the batches.
         """
         num_samples = check_size("num_samples", num_samples)
         seed, done = check_integer("seed", seed, 0, MAX_SEED - 1), []
@@ -45,12 +45,12 @@ class Batches:
         return np.concatenate(done)[:num_samples]
 
     def endpoint(self):
-        """Returns `sample(seed, num_samples)`, to be exported with a model.
+        """Returns a function `sample(seed, num_samples)` for the export.
 
-        Give it to `su_models.export.export_saved_model` among `endpoints`.
-        The artifact's function takes two int32 numbers, as many samples as
-        one likes, and returns what `self.sample` returns here; for less than
-        one sample, none. Its batches are computed one after the other.
+        Pass it to `su_models.export.export_saved_model` in `endpoints`. The
+        artifact's function takes two int32 numbers and returns the same
+        samples as `self.sample`, or none if `num_samples` is below 1. The
+        batches are computed one after the other.
 
         Returns:
             A function with an attribute `input_signature`.

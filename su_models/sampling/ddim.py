@@ -12,7 +12,7 @@ from su_models.utils.checks import (
 
 
 class DDIM(DiffusionSampler):
-    """Sampling that may skip steps and may do without fresh noise.
+    """Sampler that can skip steps and can omit the fresh noise.
 
     Article: https://kexue.fm/archives/9181
         《生成扩散模型漫谈（四）：DDIM = 高观点DDPM》
@@ -25,19 +25,18 @@ class DDIM(DiffusionSampler):
         σ = η β̄_{t'}/β̄_t √(1 - a²)                         η times Eq. (14)
 
     η = 0 is deterministic, an Euler step of an ODE; η = 1 is DDPM with the
-    posterior deviation. The last jump goes to the clean data, ᾱ = 1, where
-    σ is 0.
+    posterior deviation. The last step returns clean data, ᾱ = 1, with σ = 0.
 
-    Fewer steps give smoother samples: of data N(0, 1), with
-    `NoiseSchedule.author(1000)` and η = 0, stride 100 returns the variance
-    0.69 with leading spacing.
+    Fewer steps give smoother samples: for data from N(0, 1),
+    `NoiseSchedule.author(1000)`, η = 0 and leading spacing, samples with
+    stride 100 have the variance 0.69.
 
     Args:
         schedule: a `NoiseSchedule` with T steps.
         stride: int in 1, ..., T. Every stride-th step is visited.
-        eta: float >= 0, η. Must not be so large that σ exceeds β̄_{t'}.
+        eta: float >= 0, η. It is limited by σ <= β̄_{t'}.
         spacing: `"leading"`, the author's: t = ..., 1 + 2s, 1 + s, 1, which
-            begins below T; or `"trailing"`: t = T, T - s, T - 2s, ...
+            starts below T; or `"trailing"`: t = T, T - s, T - 2s, ...
 
     Call arguments: see `DiffusionSampler`.
 
@@ -68,7 +67,7 @@ class DDIM(DiffusionSampler):
         rest = s.bar_beta[earlier] ** 2 - sigma**2
         if (rest < 0).any():
             raise ValueError(
-                "`eta` is so large that a step adds more noise than its "
-                f"target has. Received: eta={self.eta}"
+                "`eta` must not be so large that a step adds more noise than "
+                f"its target has. Received: eta={self.eta}"
             )
         return 1 / a, (s.bar_beta[t] - a * np.sqrt(rest)) / a, sigma

@@ -8,7 +8,7 @@ from su_models.utils.checks import check_choice
 
 
 class DDPM(DiffusionSampler):
-    """Ancestral sampling: every step, each with fresh noise.
+    """Ancestral sampler: visits every step and adds fresh noise in each.
 
     Article: https://kexue.fm/archives/9119
         《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
@@ -18,17 +18,17 @@ class DDPM(DiffusionSampler):
 
         x_{t-1} = (x_t - β_t²/β̄_t ε_θ(x_t, t)) / α_t + σ_t z
 
-    which is Eq. (17) of the first article with its ε_θ written as β_t/β̄_t
-    times the predicted noise, and the mean of Eq. (13) of the third, whose
-    deviation is the posterior one.
+    This is Eq. (17) of the first article, whose ε_θ is β_t/β̄_t times the
+    predicted noise. Its mean is that of Eq. (13) of the third part, which uses
+    the posterior deviation.
 
-    Differs: the author's code adds noise at the last step too; here σ_1 = 0.
+    Differs: the author's code also adds noise in the last step; here σ_1 = 0.
 
     Args:
         schedule: a `NoiseSchedule`.
-        sigma: `"beta"`, σ_t = β_t, right for data that is itself standard
-            normal; or `"posterior"`, σ_t = β̄_{t-1}/β̄_t β_t, right for data
-            that is one point.
+        sigma: `"beta"`, σ_t = β_t, which is exact for standard normal data;
+            or `"posterior"`, σ_t = β̄_{t-1}/β̄_t β_t, which is exact for data
+            that is a single point.
 
     Call arguments: see `DiffusionSampler`.
 

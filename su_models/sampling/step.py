@@ -1,4 +1,4 @@
-"""What one step of a sampler may use."""
+"""The coefficients, network and noise that a sampling step can use."""
 
 import keras
 from keras import ops
@@ -8,12 +8,12 @@ from su_models.utils.split_model import split_model
 
 
 class Step:
-    """One step of a sampling loop: its numbers, its network, its noise.
+    """One step of a sampling loop: its coefficients, network and noise.
 
-    Samplers get it in `SamplingLoop.step`.
+    `SamplingLoop.step` receives it.
 
     Attributes:
-        index: int32 scalar, the number of the step, from 0.
+        index: int32 scalar, the index of the step, from 0.
         time: scalar, the entry of the sampler's `times`.
         row: float32 `(k,)`, the row of the sampler's `table`.
     """
@@ -25,13 +25,13 @@ class Step:
         self._network, self._rows, self._words = network, rows, words
 
     def predict(self, x, index=None):
-        """Returns what the network says of `x`, float32, of its shape.
+        """Returns the network's prediction for `x`, float32, shaped like `x`.
 
         Args:
             x: `(batch, ...)`.
-            index: optional int scalar; the number of the step at whose time
-                the network is asked. Defaults to this step. What the network
-                computes from the time alone is known for all steps.
+            index: optional int scalar. Index of the step whose time the
+                network receives. Defaults to this step. Values that depend
+                only on the time are precomputed for all steps.
 
         Raises:
             ValueError: if the network returns another shape.
@@ -43,7 +43,7 @@ class Step:
         return _check_prediction(self._network.at_step(x, *inputs), x)
 
     def predict_at(self, x, time):
-        """Returns what the network says of `x` at a time between the steps.
+        """Returns the network's prediction for `x` at any time.
 
         Args:
             x: `(batch, ...)`.
@@ -59,21 +59,22 @@ class Step:
 
         Args:
             x: `(batch, ...)`.
-            draw: int, which of the `draws_per_step` of the sampler. The
-                same number gives the same noise again.
+            draw: int, index of one of the sampler's `draws_per_step`. The
+                same index gives the same noise again.
         """
         return normal(ops.shape(x), self._words(self.index, draw))
 
 
 class Network:
-    """A network of a sampler, without what depends on the time alone.
+    """A network of a sampler, whose time-dependent part is precomputed.
 
-    That part is the same for each image of a batch, and is computed for all
-    steps at once. In a network of dense layers it is a third of the work.
+    The part that depends only on the time is the same for each image of a
+    batch, and is computed for all steps at once. In a network of dense layers
+    it is a third of the work.
 
     Args:
         fn: a callable `(x, t)`, or a `keras.Model` with the inputs `[x, t]`
-            or the input `x` alone.
+            or only the input `x`.
     """
 
     def __init__(self, fn):
@@ -96,14 +97,14 @@ class Network:
 
 
 def _repeat(row, x):
-    """One row for each image: (...) becomes (b, ...)."""
+    """Repeats a row for each image: (...) becomes (b, ...)."""
     return ops.broadcast_to(row, (ops.shape(x)[0], *row.shape))
 
 
 def _check_prediction(prediction, x):
     if tuple(prediction.shape) != tuple(x.shape):
         raise ValueError(
-            "What is predicted must have the shape of the input, "
+            "The prediction must have the shape of the input, "
             f"{tuple(x.shape)}. Received: shape={tuple(prediction.shape)}"
         )
     return ops.cast(prediction, "float32")

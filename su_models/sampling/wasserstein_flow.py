@@ -7,7 +7,7 @@ from su_models.sampling.base import GradientFlow
 
 
 class WassersteinFlow(GradientFlow):
-    """The Wasserstein gradient flow of a functional, by particles.
+    """Wasserstein gradient flow of a functional, by particles.
 
     Article: https://kexue.fm/archives/9660
         《梯度流：探索通向最小值之路》
@@ -15,7 +15,7 @@ class WassersteinFlow(GradientFlow):
         《通向最优分布之路：概率空间的最小化》
     Paper: https://arxiv.org/abs/1609.03890
 
-    The steepest way down of F[q] among distributions is
+    The steepest descent of F[q] among distributions is
 
         ∂q/∂t = ∇·(q ∇ δF/δq)                                       Eq. (17)
 
@@ -26,12 +26,12 @@ class WassersteinFlow(GradientFlow):
     The functional is given as a function of the n particles: an energy of
     positions `mean_i V(x_i)`, of pairs `mean_ij W(x_i - x_j) / 2`, or any
     other, e.g. an entropy with an estimated density. At x_i, ∇ δF/δq is n
-    times the derivative for x_i, so that one step is
+    times the derivative with respect to x_i, so one step is
 
         x_i ← x_i - η n ∂F/∂x_i
 
-    With a temperature τ > 0 the entropy τ ∫ q log q joins F, by noise, as in
-    `Langevin`. Every step is of order n², if F is of pairs.
+    A temperature τ > 0 adds the entropy term τ ∫ q log q to F by noise, as in
+    `Langevin`. If F is an energy of pairs, each step costs O(n²).
 
     Args:
         step_size: float > 0, η; or one for each step.
@@ -40,16 +40,17 @@ class WassersteinFlow(GradientFlow):
 
     Call arguments:
         functional: a callable from the particles `(n, ...)` to a scalar.
-        noise: where the n particles are at first, floats `(n, ...)`.
-        seed: optional int, of the noise; not used if the temperature is 0.
-        progress: bool. Shows a progress bar.
+        noise: initial particles, floats `(n, ...)`.
+        seed: optional int. Seed of the noise; ignored if the temperature is
+            0.
+        progress: bool. Whether to show a progress bar.
 
     Returns:
-        Where the particles are in the end, float32, of the shape of `noise`.
+        Final particles, float32, of the shape of `noise`.
 
     Raises:
-        ValueError: if an argument is none of these, `noise` is empty or not
-            finite, or the functional returns no scalar.
+        ValueError: if an argument is invalid, `noise` is empty or not finite,
+            or the functional does not return a scalar.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""A task joins data, model, training and sampling into a run folder."""
+"""Tasks, which combine data, a model, its training and its use."""
 
 from su_models.tasks.image_diffusion import ImageDiffusion
 from su_models.tasks.image_vae import ImageVAE

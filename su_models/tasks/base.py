@@ -1,4 +1,4 @@
-"""What a task is: settings, and how they become a trained model."""
+"""Base of the tasks: settings, and the training of a model from them."""
 
 import dataclasses
 import json
@@ -19,31 +19,31 @@ from su_models.utils.nearest import nearest
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """Settings of one kind of training, and what the commands need of it.
+    """Base of tasks: the settings of a training, and methods for commands.
 
     A subclass is a frozen dataclass whose fields are its settings; they are
-    checked when it is made, and `config.json` holds them. It says what to
-    train on, builds the model, and says what the model is good for. What all
-    trainings share is in `su_models.runs`: the folder and its lock, backups,
-    resuming, the progress bar, the history, the files.
+    checked on creation and stored in `config.json`. It provides the training
+    data, builds the model, and defines the uses of the model. The parts that
+    all trainings share are in `su_models.runs`: the folder and its lock,
+    backups, resumption, the progress bar, the history and the files.
 
-    A subclass writes `task_name`, `examples`, `build` and `trainer`, and of
-    the rest what it can do. The model of a run is one `keras.Model`; parts of
-    it (an encoder, a generator) are its layers.
+    A subclass defines `task_name`, `examples`, `build` and `trainer`, and
+    those of the other methods that it supports. The model of a run is one
+    `keras.Model`; its parts (an encoder, a generator) are its layers.
 
     Args:
-        steps: int. Steps of training.
-        batch_size: int. Examples in a step.
+        steps: int. Number of training steps.
+        batch_size: int. Number of examples per step.
         steps_per_epoch: int. Steps between two backups; divides `steps`.
         learning_rate: float. Highest learning rate.
-        jit_compile: bool. Compiles the step of training by XLA, where the
-            backend has it.
-        seed: int. Of weights, order, and all else that is random.
+        jit_compile: bool. Whether to compile the training step with XLA, if
+            the backend has it.
+        seed: int. Seed of weights, order, and all other random numbers.
     """
 
     task_name: ClassVar[str]
     loss_label: ClassVar[str] = "loss"
-    sample_endings: ClassVar[tuple[str, ...]] = ()  # the usual one first
+    sample_endings: ClassVar[tuple[str, ...]] = ()  # the default comes first
 
     steps: int = 1000
     batch_size: int = 128
@@ -75,7 +75,7 @@ class Task:
     # ---- settings
 
     def settings(self):
-        """Returns the task's name and its settings, as JSON gives them back."""
+        """Returns the task's name and its settings, as read from JSON."""
         fields = {"task": self.task_name, **dataclasses.asdict(self)}
         return json.loads(json.dumps(fields))
 
@@ -84,11 +84,11 @@ class Task:
 
         Args:
             changes: dict from names of settings to values. A string that is a
-                number, a list, true, false or null in JSON is taken as such.
+                number, a list, true, false or null in JSON is parsed.
 
         Raises:
-            ValueError: if a name is unknown (the nearest is suggested) or a
-                value is not accepted.
+            ValueError: if a name is unknown (the message suggests the nearest
+                name) or a value is invalid.
         """
         known = [field.name for field in dataclasses.fields(self)]
         for name in changes:
@@ -101,7 +101,7 @@ class Task:
         return dataclasses.replace(self, **values)
 
     def with_steps(self, steps):
-        """Returns this task with so many steps, in epochs that fit."""
+        """Returns this task with another number of steps, in whole epochs."""
         steps = check_size("steps", steps)
         longest = min(steps, self.steps_per_epoch)
         fitting = (n for n in range(longest, 0, -1) if steps % n == 0)
@@ -112,43 +112,43 @@ class Task:
     # ---- training
 
     def train(self, folder, examples=None, progress=True):
-        """Trains, going on where an interrupted call with this folder was.
+        """Trains the task, or resumes an interrupted training.
 
         Args:
-            folder: folder of the run; made if it is not there.
-            examples: optional, what to train on instead of `examples()`.
-            progress: bool. Shows a progress bar.
+            folder: folder of the run, which is created if necessary.
+            examples: optional training data instead of `examples()`.
+            progress: bool. Whether to show a progress bar.
 
         Returns:
-            The model. A run that is done is loaded, not trained again.
+            The model. A finished run is loaded instead of trained again.
 
         Raises:
             ValueError: if the folder holds another run, or the examples do
                 not fit the model.
             BlockingIOError: if another process is writing in the folder.
-            OSError: if the folder cannot be written. All these before
-                training.
+            OSError: if the folder cannot be written. These three are raised
+                before training.
             FloatingPointError: if a reported number is no longer finite.
         """
         return train_run(self, folder, examples, progress)
 
     def examples(self):
-        """Returns what is trained on: an array, or a structure of arrays."""
+        """Returns the training data, an array or a structure of arrays."""
         raise NotImplementedError
 
     def build(self):
-        """Returns the model that the run leaves, a `keras.Model`."""
+        """Returns the model of the run, a `keras.Model`."""
         raise NotImplementedError
 
     def trainer(self, model):
-        """Returns a compiled model over the layers of `model`, for `fit`."""
+        """Returns a compiled model with the layers of `model`, for `fit`."""
         raise NotImplementedError
 
     def check_examples(self, examples, model):
         """Raises a ValueError for examples that cannot be trained on."""
 
     def batches(self, examples):
-        """Returns a dataset with a callback `follow`, as `Minibatches` is."""
+        """Returns a dataset with a callback `follow`, like `Minibatches`."""
         return Minibatches(
             examples, self.batch_size, self.steps_per_epoch, self.seed
         )
@@ -157,26 +157,26 @@ class Task:
         """Returns further Keras callbacks of the training, a list."""
         return []
 
-    # ---- what the model is good for
+    # ---- uses of the model
 
     def pictures(self, model, seed=0):
-        """Returns uint8 pictures of what the model does, by name."""
+        """Returns uint8 pictures that illustrate the model, by name."""
         return {}
 
     def evaluate(self, model, progress=False):
-        """Returns how good the model is on held-out data, floats by name."""
+        """Returns metrics of the model on held-out data, floats by name."""
         raise NotImplementedError(
             f"The task {self.task_name} has no evaluation."
         )
 
     def sample(self, model, number, seed=0, progress=False):
-        """Returns so many samples: an array, or a list of strings."""
+        """Returns `number` samples, an array or a list of strings."""
         raise NotImplementedError(
             f"The task {self.task_name} draws no samples."
         )
 
     def endpoints(self, model):
-        """Returns functions to export beside the model, by name.
+        """Returns functions to export with the model, by name.
 
         See `su_models.export.export_saved_model`.
         """
@@ -184,12 +184,12 @@ class Task:
 
 
 def cosine_decay(task, warmup_steps, alpha):
-    """Returns a rate that rises to the task's, then falls along a cosine.
+    """Returns a schedule with a linear warmup and a cosine decay.
 
     Args:
         task: a `Task`.
         warmup_steps: int. Steps of the linear rise from 0.
-        alpha: float. The last rate as a share of the highest.
+        alpha: float. The last rate divided by the highest.
     """
     return keras.optimizers.schedules.CosineDecay(
         0.0,
@@ -201,7 +201,7 @@ def cosine_decay(task, warmup_steps, alpha):
 
 
 def _parsed(value):
-    """Returns what a string says in JSON, or else the string."""
+    """Returns the JSON value of a string, or else the string itself."""
     if not isinstance(value, str):
         return value
     for read in (json.loads, float):  # `float` also reads .5 and 1e-3

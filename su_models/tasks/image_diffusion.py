@@ -22,7 +22,7 @@ from su_models.utils.checks import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageDiffusion(ImageTask):
-    """A DDPM on a data set of images, and how it is trained and sampled.
+    """A DDPM on a data set of images, with its training and sampling.
 
     Article: https://kexue.fm/archives/9152
         《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
@@ -31,19 +31,19 @@ class ImageDiffusion(ImageTask):
 
     The model of a run is the network that predicts the noise, with averaged
     weights. The learning rate rises linearly over the first tenth of the
-    steps (at most 500), then falls along a cosine to 2 %. On a CPU
-    convolutions are faster without XLA, `jit_compile=False`.
+    steps (at most 500), then decays along a cosine to 2 %. On a CPU
+    convolutions are faster without XLA, i.e. with `jit_compile=False`.
 
     Args:
         preset: preset of `su_models.models.build_ddpm`.
-        blocks: optional int. Residual blocks, if not the preset's.
+        blocks: optional int. Residual blocks. Defaults to the preset's.
         ema_momentum: float in [0, 1). Momentum of the averaged weights.
-        sync_period, slow_step_size: of `su_models.optimizers.Lookahead`.
-        dropout: float in [0, 1). Of the network.
-        num_steps: int. T of the diffusion.
-        stride, eta, spacing: of `su_models.sampling.DDIM`.
+        sync_period, slow_step_size: see `su_models.optimizers.Lookahead`.
+        dropout: float in [0, 1). Dropout rate of the network.
+        num_steps: int. Number T of diffusion steps.
+        stride, eta, spacing: see `su_models.sampling.DDIM`.
         data, steps, batch_size, steps_per_epoch, learning_rate, jit_compile,
-            seed: of every image task.
+            seed: see `Task` and `ImageTask`.
     """
 
     task_name: ClassVar[str] = "image-diffusion"
@@ -75,7 +75,7 @@ class ImageDiffusion(ImageTask):
             "slow_step_size",
             check_number("slow_step_size", self.slow_step_size, 0, 1),
         )
-        _ = self.sampler  # rejects what it does not take
+        _ = self.sampler  # rejects invalid settings
 
     @property
     def schedule(self):
@@ -125,6 +125,6 @@ RUNS = {
         batch_size=64,
         steps_per_epoch=100,
         jit_compile=False,
-        eta=1.0,  # the judge is sure of a little more than with 0
+        eta=1.0,  # gives slightly more confident samples than 0
     ),
 }

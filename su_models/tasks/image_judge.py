@@ -1,4 +1,4 @@
-"""A judge of made images: are they like real ones that it has not seen?"""
+"""Metrics of generated images by comparison with held-out real images."""
 
 import functools
 
@@ -12,10 +12,10 @@ SEED = 0
 class ImageJudge:
     """Compares samples with the images of a data set.
 
-    A classifier that was trained on the real images says which class a sample
-    is and how sure it is; held-out images say how sure it can be. A Fréchet
-    distance compares all samples with all real images, and the distance to
-    the nearest training image tells copies.
+    A classifier that was trained on the real images predicts the class of a
+    sample and its confidence; held-out images give a reference for the
+    confidence. A Fréchet distance compares all samples with all real images,
+    and the distance to the nearest training image detects copies.
 
     Args:
         classifier: a classifier of scikit-learn, not fitted, with
@@ -23,7 +23,7 @@ class ImageJudge:
         train, train_labels: images `(n, ...)` and their classes.
         held_out, held_out_labels: the same, not trained on.
         units: optional function from the samples to the units of `train`.
-        num_samples: int. How many samples make the figures comparable.
+        num_samples: int. Number of samples for comparable metrics.
 
     Call arguments:
         samples: images `(n, ...)`.
@@ -32,13 +32,15 @@ class ImageJudge:
         A dict of floats:
 
         * `"judge_accuracy"` on the held-out images;
-        * `"confident_share"`, classified with a probability of 0.9 or more,
-          of the samples, `..._of_real` of the held-out images, and the ratio;
+        * `"confident_share"`, the share of samples that are classified with
+          a probability of 0.9 or more, `..._of_real` for the held-out images,
+          and the ratio;
         * `"smallest_class_share"`, `"largest_class_share"` of the samples;
-        * `"frechet"` to the real images, `..._between_real_halves` and the
-          ratio: of Gaussians after a projection on 20 principal axes;
+        * `"frechet"`, the distance to the real images,
+          `..._between_real_halves`, and the ratio; the distance is between
+          Gaussians after a projection on 20 principal axes;
         * `"nearest_neighbour"`, the median distance to the nearest training
-          image, `..._of_real` of the held-out images, and the ratio.
+          image, `..._of_real` for the held-out images, and the ratio.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class ImageJudge:
         units=None,
         num_samples=1000,
     ):
-        from sklearn.decomposition import PCA  # here: it takes a second
+        from sklearn.decomposition import PCA  # here, since it takes a second
 
         self.train, self.held_out = _flat(train), _flat(held_out)
         self.real = np.concatenate([self.train, self.held_out])
@@ -95,10 +97,10 @@ class ImageJudge:
         return (confidence >= 0.9).mean()
 
     def frechet(self, samples):
-        """Returns mean distances of a random half of the real images, 20 times.
+        """Returns two mean distances over 20 random halves of real images.
 
-        To as many samples, and to the other half: of the same size, so that
-        the bias of a finite set is the same.
+        The distances are to equally many samples, and to the other half, so
+        that both have the same bias of finite sets.
         """
         random = np.random.default_rng(SEED)
         real, made = self.pca.transform(self.real), self.pca.transform(samples)
@@ -125,10 +127,10 @@ class ImageJudge:
 def judge_of(data):
     """Returns the judge of a data set of images with classes.
 
-    Of the UCI digits: an RBF SVC, in units of 0 ... 16. Its scores are
-    calibrated by isotonic regression, which of scikit-learn's methods has the
-    lowest log loss on the held-out digits. Of other sets: logistic regression
-    on 10 000 training images, which is weak, but has seen no sample.
+    For the UCI digits it is an RBF SVC, in units of 0 ... 16. Its scores are
+    calibrated by isotonic regression, which has the lowest log loss of
+    scikit-learn's methods on the held-out digits. For other data sets it is a
+    logistic regression on 10 000 training images, a weak classifier.
 
     Args:
         data: name of a data set.
@@ -157,8 +159,8 @@ def judge_of(data):
 def frechet_distance(x, y):
     """Returns the distance of the Gaussians with the moments of two sets.
 
-    ‖μ_x - μ_y‖² + tr(C_x + C_y - 2 (C_x C_y)^½); the trace of the root is
-    the sum of the roots of the eigenvalues, which are real, of C_x C_y.
+    It is ‖μ_x - μ_y‖² + tr(C_x + C_y - 2 (C_x C_y)^½). The trace of the root
+    is the sum of the roots of the eigenvalues of C_x C_y, which are real.
 
     Args:
         x, y: points, floats `(n, d)`.
@@ -171,11 +173,11 @@ def frechet_distance(x, y):
 
 
 def scaled(images, white=255):
-    """Maps the integers 0 ... white of an image set to -1 ... 1."""
+    """Scales integers 0 ... white to -1 ... 1."""
     return (images / (white / 2) - 1).astype("float32")
 
 
 def _flat(images):
-    """Returns one row of floats an image."""
+    """Returns one row of floats per image."""
     rows = np.reshape(images, (len(images), -1))
     return rows if rows.dtype.kind == "f" else rows.astype("float64")

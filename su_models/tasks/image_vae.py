@@ -20,25 +20,25 @@ from su_models.utils.picture import side_by_side
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageVAE(ImageTask):
-    """A VAE on a data set of images, and how it is trained and sampled.
+    """A VAE on a data set of images, with its training and sampling.
 
     Article: https://kexue.fm/archives/5253
         《变分自编码器（一）：原来是这么一回事》
 
     The model of a run maps an image to its reconstruction; its layers
     `"encoder"` and `"decoder"` are the two halves. The learning rate rises
-    linearly over the first tenth of the steps, then falls along a cosine to
+    linearly over the first tenth of the steps, then decays along a cosine to
     2 %.
 
     Args:
-        latent_dim: int. Numbers in a code.
+        latent_dim: int. Size of a code.
         width: int. Units of each hidden layer.
         depth: int. Hidden layers of the encoder, and of the decoder.
         stddev: float > 0. Standard deviation of a pixel around its
-            reconstruction; `su_models.layers.VAELoss` says what it does.
+            reconstruction; see `su_models.layers.VAELoss`.
         ema_momentum: float in [0, 1). Momentum of the averaged weights.
         data, steps, batch_size, steps_per_epoch, learning_rate, jit_compile,
-            seed: of every image task.
+            seed: see `Task` and `ImageTask`.
     """
 
     task_name: ClassVar[str] = "image-vae"
@@ -98,8 +98,8 @@ class ImageVAE(ImageTask):
     def pictures(self, model, seed=0, columns=10):
         """Returns `"samples"`, and `"reconstructions"` of held-out images.
 
-        Of these, what the decoder makes of the mean code is on the left, the
-        image itself on the right.
+        Reconstructions from the mean code are on the left, the images
+        themselves on the right.
         """
         real = self.images("test")[: columns**2]
         mean, _ = self._encoded(model, real)
@@ -110,7 +110,7 @@ class ImageVAE(ImageTask):
         }
 
     def evaluate(self, model, progress=False, number=None):
-        """Returns the judge's figures, and the terms of the held-out loss.
+        """Returns the judge's metrics, and the terms of the held-out loss.
 
         `"held_out_loss"` is `"held_out_error"`, ‖x - x̂‖² / (2 τ²) with one
         code drawn for each image, plus `"held_out_divergence"`.
@@ -134,7 +134,7 @@ class ImageVAE(ImageTask):
         return model.get_layer("encoder").predict(images, verbose=0)
 
     def _decoded(self, model, codes):
-        """Returns images of codes."""
+        """Returns images decoded from codes."""
         return model.get_layer("decoder").predict(codes, verbose=0)
 
 

@@ -1,4 +1,4 @@
-"""What tasks that make images have in common."""
+"""Base of the tasks that generate images."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,14 +12,14 @@ from su_models.tasks.image_judge import judge_of, scaled
 from su_models.utils.checks import check_choice
 from su_models.utils.picture import side_by_side
 
-BATCH_SIZE = 100  # images that are drawn at once
+BATCH_SIZE = 100  # number of images that are drawn at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageTask(Task):
-    """Learns the images of a named data set, and draws such images.
+    """Base of tasks that learn the images of a data set and draw new ones.
 
-    A subclass also writes `batches_of_samples`.
+    A subclass also defines `batches_of_samples`.
 
     Args:
         data: name of the data set; its training images are used.
@@ -42,7 +42,8 @@ class ImageTask(Task):
         examples = load(self.data)[split]
         if np.ndim(examples.get("x")) != 4:
             raise ValueError(
-                f"`data` must be a set of images. Received: data={self.data}"
+                "`data` must be a data set of images. "
+                f"Received: data={self.data}"
             )
         return scaled(examples["x"], REGISTRY[self.data].white)
 
@@ -51,7 +52,7 @@ class ImageTask(Task):
         return self.images()
 
     def check_examples(self, examples, model):
-        """Rejects images that the model cannot be trained on."""
+        """Rejects images that do not fit the model."""
         shape = model.inputs[0].shape[1:]
         if (
             np.ndim(examples) != 4
@@ -89,17 +90,17 @@ class ImageTask(Task):
         return {"samples": side_by_side(made, real, columns)}
 
     def endpoints(self, model, columns=10, batch_size=BATCH_SIZE):
-        """Returns functions to export beside a model, by name.
+        """Returns functions to export with a model, by name.
 
         Args:
-            model: what `train` returned.
-            columns: int. Rows and columns of the pictures.
-            batch_size: int. Images that are drawn at once.
+            model: the model that `train` returned.
+            columns: int. Number of rows and of columns of the pictures.
+            batch_size: int. Number of images that are drawn at once.
 
         Returns:
             A dict: `"sample"`, `(seed, num_samples)` → float32 images, and
-            `"draw"`, `(seed,)` → a uint8 picture of samples on the left and
-            of real images on the right. Seeds and numbers are int32 scalars.
+            `"draw"`, `(seed,)` → a uint8 picture with samples on the left and
+            real images on the right. Seeds and numbers are int32 scalars.
         """
         sample = self.batches_of_samples(model, batch_size).endpoint()
         real = self.images()[: columns**2]
@@ -112,12 +113,13 @@ class ImageTask(Task):
         return {"sample": sample, "draw": draw}
 
     def evaluate(self, model, progress=False, number=None):
-        """Returns how good samples of seed 0 are, by the data set's judge.
+        """Returns metrics of samples with seed 0 by the data set's judge.
 
         Args:
-            model: what `train` returned.
-            progress: bool. Shows a progress bar.
-            number: optional int. Samples, if not the judge's usual number.
+            model: the model that `train` returned.
+            progress: bool. Whether to show a progress bar.
+            number: optional int. Number of samples. Defaults to that of the
+                judge.
         """
         judge = judge_of(self.data)
         number = judge.num_samples if number is None else number

@@ -1,7 +1,7 @@
-"""Which tasks there are, and the runs that have a name.
+"""Registry of the tasks and of the named runs.
 
-A new task is one module of this folder with a class and its `RUNS`, which are
-added here.
+To add a task, define a class and its `RUNS` in a module of this folder, and
+add them here.
 """
 
 from su_models.runs.run_folder import RunFolder
@@ -26,13 +26,13 @@ def task_names():
 
 
 def find_task(name):
-    """Returns the task of a name, with the settings that belong to it.
+    """Returns the task of a named run, with its settings.
 
     Args:
         name: one of `task_names()`.
 
     Raises:
-        ValueError: if the name is unknown; the nearest is suggested.
+        ValueError: if the name is unknown; the message suggests the nearest.
 
     Example:
 
@@ -55,8 +55,8 @@ def load_task(folder):
         folder: folder of a run.
 
     Raises:
-        ValueError: if the folder is no run, or its `config.json` is damaged
-            or names an unknown task.
+        ValueError: if the folder is not a run, or its `config.json` is
+            damaged or names an unknown task.
     """
     run = RunFolder(folder)
     settings = run.settings()

@@ -1,4 +1,4 @@
-"""Text in and out, without tensors."""
+"""Text processing without tensors: tokenizers, vocabularies, decoding."""
 
 from su_models.text.induce_tree import induce_tree
 from su_models.text.pad_sequences import pad_sequences

@@ -1,4 +1,4 @@
-"""What all tokenizers share: start and end tokens, pairs, truncation."""
+"""Base of the tokenizers: start and end tokens, pairs, truncation."""
 
 import warnings
 
@@ -13,26 +13,26 @@ _SIDES = ("right", "left")
 
 
 class TokenizerBase:
-    """From text to tokens and their ids, with bert4keras' signatures.
+    """Base of tokenizers with bert4keras' signatures.
 
-    A subclass has `_tokenize(text)`, `token_to_id(token)`, `id_to_token(i)`
-    and `decode(ids)`.
+    A subclass defines `_tokenize(text)`, `token_to_id(token)`,
+    `id_to_token(i)` and `decode(ids)`.
 
-    bert4keras keeps what a tokenizer was made with under names that begin
-    with an underscore, and scripts read `_token_end_id`. Each attribute is
-    also found under such a name.
+    bert4keras stores the arguments of a tokenizer under names that begin with
+    an underscore, and scripts read e.g. `_token_end_id`. Each attribute is
+    therefore also available under such a name.
 
     Args:
         token_start, token_end: str, or None for no such token.
         pre_tokenize: optional function from a text to a list of words, which
-            are then cut further. `"jieba"` takes the words of jieba's
-            dictionary, without guessing new ones (`HMM=False`), as RoFormer
-            and WoBERT were trained; it needs the extra `jieba`.
-        token_translate: optional dict from tokens to what stands for them.
+            are then split further. `"jieba"` uses the words of jieba's
+            dictionary, without guessing new ones (`HMM=False`), as in the
+            training of RoFormer and WoBERT; it needs the extra `jieba`.
+        token_translate: optional dict from tokens to their replacements.
 
     Raises:
         ValueError: if an argument is not as described.
-        ImportError: if jieba is asked for and not installed.
+        ImportError: if jieba is requested but not installed.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TokenizerBase:
         self.token_translate = dict(token_translate or {})
 
     def __getattr__(self, name):
-        # only for what is not found: bert4keras' names of attributes
+        # called only for missing attributes: bert4keras' names
         attributes = self.__dict__
         if name.startswith("_") and name[1:] in attributes:
             return attributes[name[1:]]
@@ -67,12 +67,12 @@ class TokenizerBase:
 
         Args:
             text: str.
-            maxlen: optional int. So many tokens at most, by leaving out the
-                last before `token_end`.
+            maxlen: optional int. Largest number of tokens; the last tokens
+                before `token_end` are dropped.
 
         Raises:
-            ValueError: if `text` is no string, or `maxlen` leaves no room for
-                `token_start` and `token_end`.
+            ValueError: if `text` is not a string, or `maxlen` leaves no room
+                for `token_start` and `token_end`.
         """
         tokens = self._tokenize(check_text("text", text))
         if self.token_translate:
@@ -94,19 +94,19 @@ class TokenizerBase:
         pattern="S*E*E",
         truncate_from="right",
     ):
-        """Returns the ids of one or two texts, and of which text each is.
+        """Returns the ids and segment ids of one or two texts.
 
         Args:
-            first_text: str, or a list of tokens, taken as they are.
-            second_text: optional, the same.
-            maxlen: optional int. So many ids at most: as long as there are
-                more, the longer of the two texts loses a token (the first
-                one, if both are equally long).
-            pattern: `"S*E*E"`, start, first text, end, second text, end; or
-                `"S*ES*E"`, where the second text has a start too.
-            truncate_from: where a token is taken out: `"right"`, before the
-                end token; `"left"`, after the start token; an int, the place
-                in the list of tokens; or two of these, one for each text.
+            first_text: str, or a list of tokens, which are not changed.
+            second_text: optional, like `first_text`.
+            maxlen: optional int. Largest number of ids. While there are more,
+                the longer of the two texts loses a token (the first text, if
+                both are equally long).
+            pattern: `"S*E*E"`: start, first text, end, second text, end; or
+                `"S*ES*E"`, where the second text also has a start token.
+            truncate_from: where tokens are dropped: `"right"`, before the end
+                token; `"left"`, after the start token; an int, the index in
+                the list of tokens; or two of these, one for each text.
 
         Returns:
             `(token_ids, segment_ids)`, lists of int of equal length; segment
@@ -141,14 +141,14 @@ class TokenizerBase:
         truncate_from="right",
         length=None,
     ):
-        """Returns what `encode` gives for each of many texts, padded with 0.
+        """Encodes many texts like `encode`, and pads the results with 0.
 
         Args:
             first_texts: list of str.
-            second_texts: optional list of as many.
+            second_texts: optional list of str of the same length.
             maxlen, pattern, truncate_from: see `encode`.
-            length: optional int, the columns of the result. Defaults to the
-                longest row's.
+            length: optional int, the number of columns of the result.
+                Defaults to the length of the longest row.
 
         Returns:
             `(token_ids, segment_ids)`, int32 arrays `(batch, length)`.
@@ -156,7 +156,7 @@ class TokenizerBase:
         Raises:
             ValueError: if an argument is not as described, `maxlen` leaves no
                 room for the start and end tokens, or `length` is less than
-                a row has.
+                the length of a row.
         """
         check_choice("pattern", pattern, PATTERNS)
         length = check_integer("length", length, least=0, optional=True)
@@ -165,7 +165,7 @@ class TokenizerBase:
             check_texts("second_texts", second_texts)
             if len(second_texts) != len(first_texts):
                 raise ValueError(
-                    "`second_texts` must be as many as `first_texts`. "
+                    "`second_texts` must be as long as `first_texts`. "
                     f"Received: {len(second_texts)} and {len(first_texts)}"
                 )
             parts.append(self._batch_ids(second_texts))
@@ -211,17 +211,17 @@ class TokenizerBase:
         raise NotImplementedError
 
     def _batch_ids(self, texts):
-        """Returns `(ids, counts)`: those of all texts, and of each how many."""
+        """Returns `(ids, counts)`: ids of all texts, and the number of each."""
         rows = [self.tokens_to_ids(self.tokenize(text)) for text in texts]
         counts = np.fromiter(map(len, rows), "int64", len(rows))
         ids = [np.array(row, "int32") for row in rows]
         return np.concatenate([np.zeros(0, "int32"), *ids]), counts
 
     def _find_ids(self, find):
-        """Sets `token_start_id` and the like, of the tokens that there are.
+        """Sets `token_start_id` and the ids of the other special tokens.
 
         Args:
-            find: function from a token to its id, None if it has none.
+            find: function from a token to its id, or None if it has no id.
         """
         for name in ("unk", "pad", "mask", "start", "end"):
             token = getattr(self, f"token_{name}")
@@ -238,7 +238,7 @@ class TokenizerBase:
                 )
 
     def _tokens(self, name, text):
-        """Returns the tokens of a text, or of a list of them a copy."""
+        """Returns the tokens of a text, or a copy of a list of tokens."""
         if isinstance(text, str):
             return self.tokenize(text)
         if isinstance(text, (list, tuple)):
@@ -249,7 +249,7 @@ class TokenizerBase:
         )
 
     def _shares_start(self, sequences, pattern):
-        """Tells whether the start token of the second text is left out."""
+        """Tells whether the start token of the second text is omitted."""
         return (
             len(sequences) > 1
             and pattern == "S*E*E"
@@ -267,31 +267,31 @@ class TokenizerBase:
             del tokens[int(front) : len(tokens) - int(end)]
 
     def _cuts(self, lengths, maxlen, truncate_from, shared):
-        """Returns how many tokens each sequence keeps, and where it is cut.
+        """Returns the number of kept tokens of each sequence, and the index.
 
         Args:
             lengths: list of integers, or of integer arrays.
-            shared: bool. Whether a start token is left out afterwards.
+            shared: bool. Whether a start token is omitted afterwards.
 
         Raises:
-            ValueError: if that would take the start or the end token.
+            ValueError: if the start or the end token would be dropped.
         """
         indices = self._indices(truncate_from, len(lengths))
         kept = truncated_lengths(maxlen + shared, *lengths)
         specials = (self.token_start is not None) + (self.token_end is not None)
         for length, fewer, index in zip(lengths, kept, indices, strict=True):
-            before = max(index, -index - 1)  # on that side none is taken
+            before = max(index, -index - 1)  # these tokens are kept
             least = max(specials, before)
             if np.any((fewer < length) & (fewer < least)):
                 raise ValueError(
                     "`maxlen` must leave room for the start and end tokens, "
-                    "and for what `truncate_from` keeps. "
+                    "and for the tokens that `truncate_from` keeps. "
                     f"Received: maxlen={maxlen}"
                 )
         return list(zip(kept, indices, strict=True))
 
     def _indices(self, truncate_from, number):
-        """Returns where tokens are taken out of each sequence, as ints."""
+        """Returns the index at which each sequence loses tokens."""
         if isinstance(truncate_from, (list, tuple)):
             wanted = list(truncate_from)
         else:
@@ -314,7 +314,7 @@ class TokenizerBase:
 
 
 def check_text(name, text):
-    """Returns `text`; rejects what is no string."""
+    """Returns `text`, or raises if it is not a string."""
     if not isinstance(text, str):
         raise ValueError(
             f"`{name}` must be a string. Received: {name}={text!r}"
@@ -323,7 +323,7 @@ def check_text(name, text):
 
 
 def check_texts(name, texts):
-    """Returns `texts`; rejects what is no list of strings."""
+    """Returns `texts`, or raises if it is not a list of strings."""
     if isinstance(texts, str) or not all(isinstance(t, str) for t in texts):
         raise ValueError(
             f"`{name}` must be a list of strings. Received: {name}={texts!r}"
@@ -335,7 +335,7 @@ def _jieba_words():
     """Returns jieba's function from a text to its words."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it imports what is deprecated
+            warnings.simplefilter("ignore")  # jieba imports deprecated modules
             import jieba
     except ImportError as error:
         raise ImportError(

@@ -1,4 +1,4 @@
-"""Batches of sequences as one flat array and the length of each row."""
+"""Batches of sequences as one flat array and the lengths of its rows."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from su_models.text.truncation import kept_ends
 
 
 def cut_rows(ids, counts, kept, index):
-    """Shortens rows, as `list.pop(index)` would, one token after the other.
+    """Shortens rows like repeated calls of `list.pop(index)`.
 
     Args:
-        ids: `(total,)`, the rows one after the other.
+        ids: `(total,)`, the concatenated rows.
         counts: `(rows,)`, their lengths.
         kept: `(rows,)`, their lengths afterwards.
-        index: int, where tokens are taken out.
+        index: int, the index at which tokens are dropped.
 
     Returns:
         `(ids, counts)` of the shortened rows.
@@ -28,16 +28,16 @@ def cut_rows(ids, counts, kept, index):
 
 
 def join_rows(parts, length=None):
-    """Sets the parts of each row side by side, and pads at the end with 0.
+    """Concatenates the parts of each row, and pads the end with 0.
 
     Args:
         parts: list of `(ids, counts)`.
-        length: optional int, the number of columns. Defaults to the longest
-            row's.
+        length: optional int, the number of columns. Defaults to the length of
+            the longest row.
 
     Returns:
-        `(ids, numbers)`, int32 `(rows, columns)`; `numbers` says of which
-        part an id is.
+        `(ids, numbers)`, int32 `(rows, columns)`; `numbers` holds the index
+        of the part of each id.
 
     Raises:
         ValueError: if a row is longer than `length`.
@@ -48,7 +48,8 @@ def join_rows(parts, length=None):
         length = longest
     if longest > length:
         raise ValueError(
-            "`length` must be at least the longest row's, or `maxlen` given. "
+            "`length` must be at least that of the longest row; `maxlen` "
+            "shortens rows. "
             f"Received: length={length}, a row of {longest}"
         )
     ids = np.zeros((len(total), length), "int32")

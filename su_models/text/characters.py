@@ -1,4 +1,4 @@
-"""Classes of characters, as BERT's tokenizer takes them, and their tables."""
+"""Classes of characters in BERT's tokenizer, and tables of them."""
 
 import bisect
 import functools
@@ -7,17 +7,17 @@ import unicodedata
 
 import numpy as np
 
-# What becomes of a character. Words are runs of KEPT characters; an ALONE
-# character is a word of its own, DROPPED ones do not end a word.
+# Kinds of characters. Words are runs of KEPT characters; an ALONE character is
+# a word of its own; DROPPED characters do not end a word.
 DROPPED, SPACE, ALONE, KEPT = range(4)
 _UNKNOWN = 255
 
-# where Chinese ideographs begin and end, in turn
+# pairs of the first code point of a range of Chinese ideographs and its end
 _CJK = (
     *(0x3400, 0x4DC0, 0x4E00, 0xA000, 0xF900, 0xFB00),
     *(0x20000, 0x2A6E0, 0x2A700, 0x2CEB0, 0x2F800, 0x2FA20),
 )
-_BMP = 0x10000  # beyond it, a character class of `re` is a slow list
+_BMP = 0x10000  # from here on, a character class of `re` is a slow list
 _ALL = 0x110000
 
 
@@ -29,8 +29,8 @@ def is_cjk(character):
 def is_punctuation(character):
     """Tells whether a character is punctuation.
 
-    That is Unicode's punctuation, and what else ASCII has that is no letter,
-    digit or space.
+    Punctuation means Unicode's punctuation, and all other characters of ASCII
+    except letters, digits and spaces.
     """
     if character.isascii():
         return character.isprintable() and not (
@@ -42,8 +42,8 @@ def is_punctuation(character):
 def character_kind(character):
     """Returns `DROPPED`, `SPACE`, `ALONE` or `KEPT`.
 
-    Dropped are control and format characters, and U+FFFD; spaces are tab,
-    line feed, carriage return and all that Unicode calls a separator.
+    Control and format characters and U+FFFD are dropped; spaces are tab, line
+    feed, carriage return and all separators of Unicode.
     """
     if is_punctuation(character) or is_cjk(character):
         return ALONE
@@ -58,11 +58,11 @@ def character_kind(character):
 class CharacterTable:
     """Splits text into words by the kinds of its characters.
 
-    The tables are filled as characters are met.
+    The tables are filled when characters occur.
 
     Args:
         drop_marks: bool. Whether nonspacing marks (accents, after canonical
-            decomposition) are dropped too.
+            decomposition) are also dropped.
     """
 
     def __init__(self, drop_marks):
@@ -107,7 +107,7 @@ class CharacterTable:
 
 
 class _Spaced(dict):
-    """From code points to what `str.translate` puts in their place."""
+    """Maps code points to their replacements for `str.translate`."""
 
     def __init__(self, kind):
         super().__init__()
@@ -126,7 +126,7 @@ class _Spaced(dict):
 
 @functools.cache
 def character_table(drop_marks):
-    """Returns the process' one `CharacterTable` of that kind."""
+    """Returns the cached `CharacterTable` of that kind."""
     return CharacterTable(drop_marks)
 
 

@@ -1,36 +1,37 @@
-"""From the levels of a sequence's tokens to the tree that they imply."""
+"""Builds a tree from the levels of a sequence's tokens."""
 
 import numpy as np
 
 
 def induce_tree(distances, tokens):
-    """Splits a sequence at its highest level, again and again.
+    """Builds a tree by splitting a sequence recursively at its highest level.
 
     Article: https://kexue.fm/archives/6621#无监督句法
         《ON-LSTM：用有序神经元表达层次结构》
     Paper: https://arxiv.org/abs/1810.09536
 
-    The greedy rule: with k where the distances are largest (the first one, if
-    several are),
+    With k the index of the largest distance (the first one, if several are
+    equal), the greedy rule is
 
         tree(x) = [tree(x_<k), [x_k, tree(x_>k)]]
 
-    where what is empty is left out, and a single token is its own tree. The
-    tree is binary and has the tokens as its leaves, in their order.
+    where empty parts are omitted, and a single token is its own tree. The
+    tree is binary and its leaves are the tokens, in their order.
 
-    The distance of a token says how little of the history it needs: that of
-    `su_models.layers.ONLSTM`, for one sequence and without its padding. The
-    time taken is proportional to the number of tokens, for deep trees too.
+    The distance of a token measures how little of the history it needs: pass
+    the distances of `su_models.layers.ONLSTM` for one sequence without its
+    padding. The time is proportional to the number of tokens, also for deep
+    trees.
 
     Args:
         distances: numbers, `(n,)`: one for each token.
-        tokens: `n` tokens, in a list, or an array.
+        tokens: list or array of `n` tokens.
 
     Returns:
-        Lists of two in lists of two; the token, if there is one only.
+        Nested lists of two; or the token, if there is only one.
 
     Raises:
-        ValueError: if there is no token, or not one number for each.
+        ValueError: if there are no tokens, or not one number for each token.
 
     Example:
 
@@ -39,9 +40,9 @@ def induce_tree(distances, tokens):
     [['the', 'cat'], ['sat', 'down']]
     """
     distances, tokens = _checked(distances, tokens)
-    # Tokens whose right part is not known yet, from the root down; each with
+    # Tokens whose right part is not known yet, from the root down, each with
     # its distance and its left part. An empty part is an empty tuple, other
-    # parts are tuples of one tree: a token may be anything, None too.
+    # parts are tuples of one tree, since a token may be any value, even None.
     spine = []
     for distance, token in zip(distances, tokens, strict=True):
         part = ()
@@ -71,7 +72,7 @@ def _checked(distances, tokens):
         ) from error
     if numbers.ndim != 1 or len(numbers) != len(tokens) or not tokens:
         raise ValueError(
-            "There must be one distance for each of at least one token. "
+            "There must be at least one token, and one distance for each. "
             f"Received: distances of shape {numbers.shape}, "
             f"{len(tokens)} tokens"
         )

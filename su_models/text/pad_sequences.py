@@ -1,4 +1,4 @@
-"""Sequences of different lengths as one array."""
+"""Padding of sequences of different lengths to one array."""
 
 import numpy as np
 
@@ -6,18 +6,18 @@ from su_models.utils.checks import check_choice, check_integer, check_size
 
 
 def pad_sequences(inputs, length=None, value=0, seq_dims=1, mode="post"):
-    """Returns sequences as one array, cut or padded to one length.
+    """Returns sequences as one array, truncated or padded to one length.
 
-    It does what `sequence_padding` of bert4keras does. Differs: a row without
-    entries does not turn the others into floats, and a `value` that the
-    array's dtype cannot hold is rejected, not rounded.
+    The function equals `sequence_padding` of bert4keras. Differs: an empty row
+    does not turn the others into floats, and a `value` that the array's dtype
+    cannot hold is rejected instead of rounded.
 
     Args:
-        inputs: list of sequences, lists or arrays with as many axes.
+        inputs: list of sequences, lists or arrays with equally many axes.
         length: int, or one int for each of `seq_dims` axes. Longer sequences
-            lose their end. Defaults to the longest sequence's.
+            lose their end. Defaults to the length of the longest sequence.
         value: number to pad with. Defaults to 0.
-        seq_dims: int >= 1. So many of the first axes are padded.
+        seq_dims: int >= 1. The number of leading axes that are padded.
         mode: `"post"` to pad at the end, `"pre"` at the start.
 
     Returns:
@@ -47,7 +47,8 @@ def pad_sequences(inputs, length=None, value=0, seq_dims=1, mode="post"):
             continue
         if row.shape[seq_dims:] != target.shape[seq_dims:]:
             raise ValueError(
-                "`inputs` must be alike in what is not padded. Received: "
+                "`inputs` must be alike in the axes that are not padded. "
+                "Received: "
                 f"shapes {rows[0].shape} and {row.shape}"
             )
         ends = zip(target.shape, row.shape[:seq_dims], strict=False)
@@ -63,7 +64,7 @@ def _array(number, row, seq_dims):
     """Returns a sequence as an array of numbers with enough axes."""
     try:
         array = np.asarray(row)
-    except ValueError as error:  # rows of different lengths in it
+    except ValueError as error:  # it has rows of different lengths
         raise ValueError(
             "Each of `inputs` must be an array of numbers. "
             f"Received: inputs[{number}]={row!r}"
@@ -95,7 +96,7 @@ def _padded_shape(length, rows, seq_dims):
 
 
 def _cast(value, dtype):
-    """Returns `value` in a dtype; rejects one that it does not hold."""
+    """Returns `value` in a dtype, or raises if the dtype cannot hold it."""
     number = np.asarray(value)
     if number.ndim or number.dtype.kind not in "biuf":
         raise ValueError(f"`value` must be a number. Received: value={value!r}")

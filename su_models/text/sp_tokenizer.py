@@ -1,4 +1,4 @@
-"""SentencePiece's tokenizer with the signatures of the others."""
+"""SentencePiece's tokenizer with the interface of the other tokenizers."""
 
 import os
 
@@ -6,25 +6,25 @@ from su_models.text.base import TokenizerBase
 
 
 class SpTokenizer(TokenizerBase):
-    """Pieces of a SentencePiece model, with bert4keras' signatures.
+    """Tokenizes by a SentencePiece model, with bert4keras' signatures.
 
-    It needs the extra `sentencepiece`. `token_unk` and `token_pad` are the
-    model's own.
+    The class needs the extra `sentencepiece`. `token_unk` and `token_pad` are
+    those of the model.
 
     Differs from bert4keras: start and end tokens that the model does not have
-    are rejected (they would get the id of unknown pieces), lists of tokens
-    are not changed.
+    are rejected (they would get the id of unknown pieces), and lists of
+    tokens are not changed.
 
     Args:
         sp_model_path: str or `pathlib.Path`, a `.model` file.
-        token_start, token_end: str, or None for no such token. T5 has None
+        token_start, token_end: str, or None for no such token. T5 uses None
             and `"</s>"`.
         **kwargs: `pre_tokenize` and `token_translate`; see `TokenizerBase`.
 
     Raises:
         ImportError: if SentencePiece is not installed.
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no model, or an argument is not as described.
+        ValueError: if it is not a model, or an argument is not as described.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SpTokenizer(TokenizerBase):
         return self.sp_model.id_to_piece(i) if i >= 0 else None
 
     def _find(self, token):
-        """Returns the id of a piece that the model has, else None."""
+        """Returns the id of a piece, or None if the model does not have it."""
         i = self.sp_model.piece_to_id(token)
         return i if self._piece(i) == token else None
 

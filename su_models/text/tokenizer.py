@@ -1,4 +1,4 @@
-"""BERT's tokenizer: words of single characters and pieces."""
+"""BERT's tokenizer: single characters and pieces of words."""
 
 import itertools
 import os
@@ -21,9 +21,9 @@ from su_models.text.vocab import check_vocab, load_vocab, stem
 from su_models.text.word_pieces import PieceIds, WordPieces
 from su_models.utils.checks import check_flag, check_integer
 
-CHUNK = 2**17  # characters at a time: what they need stays in the cache
+CHUNK = 2**17  # characters at a time, so that the arrays fit into the cache
 
-# decoding leaves no space after full-width and Chinese punctuation, and these
+# decoding writes no space after full-width and Chinese punctuation, and these
 _TIGHT = re.compile(
     r"([+\-/={(<\[\xb7\u2013\u2014\u2018\u2019\u201b-\u201f\u2026\u2027"
     r"\u3000-\u3003\u3008-\u3011\u3014-\u301f\u3030\u303e\u303f\ufe4f\ufe51"
@@ -32,27 +32,27 @@ _TIGHT = re.compile(
 
 
 class Tokenizer(TokenizerBase):
-    """WordPiece as BERT has it, with bert4keras' signatures and results.
+    """BERT's WordPiece tokenizer, with bert4keras' signatures and results.
 
-    Spaces and control characters end or leave words, each Chinese character
-    and each punctuation mark is a word of its own, and other words are cut
-    into the longest pieces that the vocabulary has. A word that cannot be cut
-    is one token, whose id is that of `token_unk`.
+    Spaces end words, control characters are removed, each Chinese character
+    and each punctuation mark is a word of its own, and other words are split
+    into the longest pieces in the vocabulary. A word that cannot be split is
+    one token with the id of `token_unk`.
 
-    Results are equal to those of bert4keras 0.11.5. Differs: bad arguments
-    are rejected; lists of tokens given to `encode` are not changed; without a
-    start token, a pair keeps to `maxlen` (bert4keras: one more); `rematch`
-    counts the characters of the text as it is (bert4keras: in lower case,
-    where "İ" has two).
+    Results are equal to those of bert4keras 0.11.5. Differs: invalid arguments
+    are rejected; lists of tokens passed to `encode` are not changed; a pair
+    without a start token does not exceed `maxlen` (in bert4keras by one);
+    `rematch` counts the characters of the original text (in bert4keras those
+    in lower case, where "İ" has two).
 
     Args:
         token_dict: dict from tokens to ids, or the path of a file for
             `load_vocab`.
-        do_lower_case: bool. Whether text is put in lower case, and loses its
-            accents, first. Defaults to False.
-        word_maxlen: int. Longer words are not cut. Defaults to 200.
-        token_unk, token_pad, token_mask: str. The first must be in the
-            vocabulary; of those that are not there is no id.
+        do_lower_case: bool. Whether text is first converted to lower case and
+            stripped of accents. Defaults to False.
+        word_maxlen: int. Longer words are not split. Defaults to 200.
+        token_unk, token_pad, token_mask: str. `token_unk` must be in the
+            vocabulary; the others have an id only if they are in it.
         **kwargs: `token_start`, `token_end`, `pre_tokenize`,
             `token_translate`; see `TokenizerBase`.
 
@@ -112,7 +112,7 @@ class Tokenizer(TokenizerBase):
         """Returns the token of an id.
 
         Raises:
-            ValueError: if no token has it.
+            ValueError: if no token has this id.
         """
         if i not in self.token_dict_inv:
             raise ValueError(
@@ -122,14 +122,14 @@ class Tokenizer(TokenizerBase):
         return self.token_dict_inv[i]
 
     def decode(self, ids, tokens=None):
-        """Returns ids as text that reads well.
+        """Returns the text of ids, with natural spacing.
 
-        Tokens in brackets, like `[CLS]`, are left out, and so are spaces
+        Tokens in brackets, like `[CLS]`, are omitted, and so are spaces
         before and after Chinese characters.
 
         Args:
             ids: int, one for each token.
-            tokens: optional list of str, to take in place of `ids`.
+            tokens: optional list of str to use instead of `ids`.
 
         Raises:
             ValueError: if no token has one of the ids.
@@ -155,18 +155,18 @@ class Tokenizer(TokenizerBase):
         return text.strip()
 
     def rematch(self, text, tokens):
-        """Returns of which characters of a text each token consists.
+        """Returns the characters of a text that each token consists of.
 
         Args:
             text: str.
             tokens: list of str, as `tokenize` returns them for it.
 
         Returns:
-            A list with, for each token, the list of places in `text`; an
-            empty list for a token in brackets.
+            A list with one list of indices into `text` for each token; the
+            list of a token in brackets is empty.
 
         Raises:
-            ValueError: if a token is not found after those before it.
+            ValueError: if a token is not found after the previous one.
         """
         letters, places = self._letters(check_text("text", text))
         found, offset = [], 0
@@ -189,7 +189,7 @@ class Tokenizer(TokenizerBase):
     stem = staticmethod(stem)
 
     def _prepare(self):
-        """Makes what is derived from the attributes."""
+        """Builds the tables that are derived from the attributes."""
         ids = dict(self.token_dict)
         for token, other in self.token_translate.items():
             ids[token] = self.token_to_id(other or token)
@@ -230,10 +230,10 @@ class Tokenizer(TokenizerBase):
         return list(itertools.chain.from_iterable(pieces))
 
     def _letters(self, text):
-        """Returns what tokens are made of, and where in `text` it stood."""
+        """Returns the normalized characters and their indices in `text`."""
         lower = text.lower() if self.do_lower_case else text
         owners = range(len(text))
-        if len(lower) != len(text):  # "İ" alone becomes two
+        if len(lower) != len(text):  # only "İ" becomes two characters
             owners = [i for i, c in enumerate(text) for _ in c.lower()]
         letters, places, seen = [], [], {}
         for i, c in zip(owners, lower, strict=True):
@@ -261,8 +261,8 @@ class Tokenizer(TokenizerBase):
     def _chunk_ids(self, texts):
         """Returns `(ids, counts)`.
 
-        Each text stands between two line feeds in one string, which become
-        the start and the end token.
+        The texts are joined to one string, each between two line feeds, which
+        become the start and the end token.
         """
         joined = "\n" + "\n\n".join(texts) + "\n"
         if joined.count("\n") > 2 * len(texts):
@@ -284,8 +284,8 @@ class Tokenizer(TokenizerBase):
         if self.token_end is not None:
             kinds[last] = ALONE
 
-        # how many ids there are at each character: one at what stands alone,
-        # those of a word at its first
+        # the number of ids at each character: one for a single character, and
+        # all ids of a word at its first character
         alone = kinds == ALONE
         number = alone.astype("int64")
         begin, word_ids = self._word_ids(joined, kinds == KEPT)
@@ -305,9 +305,9 @@ class Tokenizer(TokenizerBase):
         return ids, stop[last] - stop[first] + number[first]
 
     def _word_ids(self, text, inside):
-        """Returns where words begin, and of each the tuple of its ids."""
+        """Returns the start of each word, and the tuple of its ids."""
         edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1
-        begin, end = edges.reshape(-1, 2).T  # a line feed is before and after
+        begin, end = edges.reshape(-1, 2).T  # line feeds surround the text
         words = map(slice, begin.tolist(), end.tolist())
         return begin, [self._ids[text[word]] for word in words]
 
@@ -322,12 +322,12 @@ class Tokenizer(TokenizerBase):
 
 
 def _is_special(token):
-    """Tells whether a token stands in brackets."""
+    """Tells whether a token is in brackets."""
     return token.startswith("[") and token.endswith("]")
 
 
 def _chunks(texts):
-    """Yields parts of a list of about so many characters."""
+    """Yields parts of a list with about `CHUNK` characters each."""
     start = total = 0
     for stop, text in enumerate(texts, start=1):
         total += len(text)

@@ -1,21 +1,21 @@
-"""How much of one or two sequences fits, and which part of it."""
+"""Truncation of one or two sequences to a common length."""
 
 import numpy as np
 
 
 def truncated_lengths(maxlen, first, second=None):
-    """Returns the lengths that remain of sequences that share `maxlen`.
+    """Returns the lengths of sequences after truncation to a total `maxlen`.
 
-    As long as there is too much, the longer sequence loses a token, the first
-    one if both are equally long.
+    While the total is too large, the longer sequence loses a token (the first
+    one, if both are equally long).
 
     Args:
-        maxlen: int. The sum of the lengths returned is at most this.
+        maxlen: int. Upper bound of the sum of the returned lengths.
         first, second: lengths, integers or integer arrays; `second` may be
             None.
 
     Returns:
-        A list of one or two of them.
+        A list of one or two lengths.
 
     Example:
 
@@ -26,7 +26,8 @@ def truncated_lengths(maxlen, first, second=None):
     if second is None:
         return [np.minimum(first, maxlen)]
     excess = np.maximum(first + second - maxlen, 0)
-    alone = np.minimum(excess, np.abs(first - second))  # until they are equal
+    # the longer one is shortened alone until both are equal
+    alone = np.minimum(excess, np.abs(first - second))
     both = excess - alone
     return [
         first - np.where(first > second, alone, 0) - (both + 1) // 2,
@@ -35,14 +36,14 @@ def truncated_lengths(maxlen, first, second=None):
 
 
 def kept_ends(length, kept, index):
-    """Returns how many tokens are kept at the front and at the end.
+    """Returns the numbers of tokens kept at the front and at the end.
 
-    Tokens are taken out one by one at `index`, as `list.pop(index)` does.
+    Tokens are dropped one by one at `index`, like by `list.pop(index)`.
 
     Args:
-        length: how many there are, an integer or an integer array.
-        kept: how many are to remain.
-        index: int, from the end if negative.
+        length: number of tokens, an integer or an integer array.
+        kept: number of tokens to keep.
+        index: int; negative values count from the end.
     """
     front = index if index >= 0 else kept + index + 1
     front = np.where(kept < length, front, length)

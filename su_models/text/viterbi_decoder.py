@@ -1,4 +1,4 @@
-"""The best sequence of labels, by scores of labels and of transitions."""
+"""Viterbi decoding of the best sequence of labels."""
 
 import numpy as np
 
@@ -11,22 +11,22 @@ class ViterbiDecoder:
     Article: https://kexue.fm/archives/5542
         《简明条件随机场CRF介绍（附带纯Keras实现）》
 
-    The score of labels y_1, ..., y_n is the exponent of Eq. (5) there:
+    The score of labels y_1, ..., y_n is the exponent of Eq. (5):
 
         h(y_1) + Σ_(t=1)^(n-1) [g(y_t, y_(t+1)) + h(y_(t+1))]
 
-    Each part of a best path is a best path itself, so n steps of `labels²`
+    Each part of a best path is itself a best path, so n steps with `labels²`
     sums are enough. -inf forbids a transition, or a label at a step.
 
-    The scores g are the `trans` of a layer
+    The scores g are the attribute `trans` of a
     `su_models.layers.ConditionalRandomField` or `MaximumEntropyMarkovModel`,
-    h is one sequence of its outputs without the padding.
+    and h is one sequence of its outputs without the padding.
 
     Args:
-        trans: g, `(labels, labels)`, from row to column. None: `decode` is
-            given it. The attribute can be set between epochs.
-        starts: labels that a path may start with. None: all.
-        ends: labels that a path may end with. None: all.
+        trans: g, `(labels, labels)`, from row to column. If None, it must be
+            passed to `decode`. The attribute can be set between epochs.
+        starts: labels that a path may start with. Defaults to all.
+        ends: labels that a path may end with. Defaults to all.
 
     Raises:
         ValueError: if `trans` is not a square of numbers, or a label does
@@ -59,19 +59,19 @@ class ViterbiDecoder:
     def decode(self, nodes, trans=None):
         """Returns the labels of the best path.
 
-        Of several best paths it returns that whose last label is the
-        smallest, then the one before, and so on.
+        Of several best paths, it returns the one with the smallest last
+        label, then the smallest label before it, and so on.
 
         Args:
             nodes: h, `(length, labels)`. The array is not changed.
-            trans: g for this call alone. None: the decoder's.
+            trans: g for this call. Defaults to that of the decoder.
 
         Returns:
             Integers `(length,)`.
 
         Raises:
             ValueError: if there are no transitions, a shape or a number is
-                wrong, or each path has the score -inf.
+                wrong, or all paths have the score -inf.
         """
         trans = self._trans if trans is None else self._checked_trans(trans)
         if trans is None:
@@ -83,16 +83,16 @@ class ViterbiDecoder:
         if not len(nodes):
             return np.zeros(0, "int64")
         back = np.empty((len(nodes), len(trans)), "int64")
-        scores = nodes[0]  # (k,): of the best path to each label
+        scores = nodes[0]  # (k,), score of the best path to each label
         for t in range(1, len(nodes)):
-            paths = scores[:, None] + trans  # (k, k): from row to column
+            paths = scores[:, None] + trans  # (k, k), from row to column
             back[t] = paths.argmax(axis=0)
             scores = paths.max(axis=0) + nodes[t]
         label = scores.argmax()
         if scores[label] == -np.inf:
             raise ValueError(
                 "A path must have a score above -inf: cut padding off, and "
-                "see what `starts`, `ends` and `trans` forbid. "
+                "check what `starts`, `ends` and `trans` forbid. "
                 f"Received: nodes={nodes}"
             )
         labels = np.empty(len(nodes), "int64")
@@ -102,7 +102,7 @@ class ViterbiDecoder:
         return labels
 
     def _checked_nodes(self, nodes, num_labels):
-        """Returns a float64 copy of nodes, -inf where no path is to go."""
+        """Returns a float64 copy of nodes, -inf where paths are forbidden."""
         nodes = _scores("nodes", nodes).copy()
         if nodes.ndim != 2 or nodes.shape[1] != num_labels:
             raise ValueError(
@@ -129,7 +129,7 @@ class ViterbiDecoder:
 
 
 def _checked_labels(name, labels):
-    """Returns labels as a list of at least one, or None."""
+    """Returns labels as a non-empty list, or None."""
     if labels is None:
         return None
     labels = [check_integer(name, label, least=0) for label in labels]
@@ -142,7 +142,7 @@ def _checked_labels(name, labels):
 
 
 def _scores(name, scores):
-    """Returns scores as a float64 array; -inf is one, NaN and +inf are not."""
+    """Returns scores as a float64 array; rejects NaN and +inf."""
     try:
         array = np.asarray(scores, "float64")
     except (TypeError, ValueError) as error:

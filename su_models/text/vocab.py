@@ -1,4 +1,4 @@
-"""Vocabularies in files: a token a line, in the order of ids."""
+"""Vocabulary files: one token per line, in the order of ids."""
 
 import pathlib
 
@@ -11,24 +11,24 @@ def load_vocab(dict_path, encoding="utf-8", simplified=False, startswith=None):
     """Returns the vocabulary in a file, a dict from tokens to ids.
 
     Args:
-        dict_path: str or `pathlib.Path`. Of each line the part before the
-            first space is a token; its id is the number of lines before.
-        encoding: str, of the file.
-        simplified: bool. Whether to leave out tokens of several characters
-            that contain a Chinese character or punctuation, which `Tokenizer`
-            never produces, and to number the others anew.
+        dict_path: str or `pathlib.Path`. The part of each line before the
+            first space is a token; its id is the number of previous lines.
+        encoding: str. Encoding of the file.
+        simplified: bool. Whether to drop tokens of several characters that
+            contain a Chinese character or punctuation, which `Tokenizer`
+            never produces, and to renumber the others.
         startswith: list of str. If `simplified`, the tokens that come first
-            and are kept in any case, for example `["[PAD]", "[UNK]",
-            "[CLS]", "[SEP]"]`.
+            and are always kept, for example `["[PAD]", "[UNK]", "[CLS]",
+            "[SEP]"]`.
 
     Returns:
-        A dict; if `simplified`, a tuple of it and of the list of the ids that
-        its tokens had, for `keep_tokens` of a model.
+        A dict; if `simplified`, a tuple of the dict and the list of the
+        original ids of its tokens, for `keep_tokens` of a model.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty, is no text of this encoding or
-            repeats a token, or does not have a token of `startswith`.
+        ValueError: if the file is empty, is not text in this encoding or
+            repeats a token, or does not contain a token of `startswith`.
     """
     check_flag("simplified", simplified)
     path = pathlib.Path(dict_path)
@@ -66,16 +66,16 @@ def load_vocab(dict_path, encoding="utf-8", simplified=False, startswith=None):
 
 
 def save_vocab(dict_path, token_dict, encoding="utf-8"):
-    """Writes a vocabulary, so that `load_vocab` reads it.
+    """Writes a vocabulary in the format of `load_vocab`.
 
     Args:
-        dict_path: str or `pathlib.Path`. What is there is replaced once the
-            new file is whole.
+        dict_path: str or `pathlib.Path`. An existing file is replaced only
+            after the new file is complete.
         token_dict: dict from tokens to ids, which are 0, 1, 2 ...
-        encoding: str, of the file.
+        encoding: str. Encoding of the file.
 
     Raises:
-        ValueError: if a line for each id would not be read as it is.
+        ValueError: if `load_vocab` would not read the same vocabulary.
     """
     tokens = sorted(check_vocab(token_dict), key=token_dict.get)
     if list(map(token_dict.get, tokens)) != list(range(len(tokens))):
@@ -95,10 +95,10 @@ def save_vocab(dict_path, token_dict, encoding="utf-8"):
 
 
 def check_vocab(token_dict):
-    """Returns `token_dict`.
+    """Returns `token_dict`, or raises.
 
     Raises:
-        ValueError: if it is no dict from strings to different ids, or empty.
+        ValueError: if it is empty or not a dict from strings to distinct ids.
     """
     if not isinstance(token_dict, dict) or not token_dict:
         raise ValueError(
@@ -109,12 +109,12 @@ def check_vocab(token_dict):
     for token, i in token_dict.items():
         if not isinstance(token, str) or not is_integer(i) or i < 0:
             raise ValueError(
-                "`token_dict` must be from strings to integers >= 0. "
+                "`token_dict` must map strings to integers >= 0. "
                 f"Received: {token!r} with {i!r}"
             )
         if i in tokens:
             raise ValueError(
-                "`token_dict` must not give an id twice. "
+                "`token_dict` must not assign an id twice. "
                 f"Received: {i} for {tokens[i]!r} and {token!r}"
             )
         tokens[i] = token
@@ -127,7 +127,7 @@ def stem(token):
 
 
 def _is_redundant(token):
-    """Tells whether no text has this token."""
+    """Tells whether the tokenizer never produces this token."""
     return len(token) > 1 and any(
         is_cjk(c) or is_punctuation(c) for c in stem(token)
     )

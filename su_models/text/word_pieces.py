@@ -1,21 +1,21 @@
-"""Words cut into pieces of a vocabulary, each word once."""
+"""Cached splitting of words into the pieces of a vocabulary."""
 
 MOST_WORDS = 2**17
 
 
 class WordPieces(dict):
-    """From a word to the tuple of its pieces: WordPiece, longest first.
+    """Maps a word to the tuple of its pieces by WordPiece.
 
-    From the left, the longest piece in the vocabulary is taken; pieces inside
-    a word begin with `##`. A word that cannot be cut so, or that is longer
+    From the left, the longest piece in the vocabulary is split off; pieces
+    inside a word begin with `##`. A word that cannot be split, or is longer
     than `word_maxlen`, is its own only piece.
 
-    A word is cut when it is looked up first. Of at most `MOST_WORDS` words
-    the pieces are remembered.
+    A word is split when it is first looked up. The pieces of at most
+    `MOST_WORDS` words are cached.
 
     Args:
         token_dict: dict whose keys are the vocabulary.
-        word_maxlen: int. Longer words are not cut.
+        word_maxlen: int. Longer words are not split.
 
     Example:
 
@@ -54,12 +54,12 @@ class WordPieces(dict):
 
 
 class PieceIds(dict):
-    """From a word to the tuple of the ids of its pieces.
+    """Maps a word to the tuple of the ids of its pieces.
 
     Args:
         pieces: `WordPieces`.
         ids: dict from tokens to ids.
-        unknown: int, the id of other tokens.
+        unknown: int, the id of all other tokens.
     """
 
     def __init__(self, pieces, ids, unknown):

@@ -1,4 +1,4 @@
-"""What wraps `fit`: the same model, trained with another loss."""
+"""Wrappers that train the same model with another loss."""
 
 from su_models.training.adversarial_training import AdversarialTraining
 from su_models.training.flooding import Flooding

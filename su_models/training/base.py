@@ -1,4 +1,4 @@
-"""What all wrappers that change the training loss share."""
+"""Base of the wrappers that change the training loss."""
 
 import contextlib
 import copy
@@ -14,19 +14,19 @@ from su_models.backend.recording_scope import RecordingScope
 from su_models.backend.summing import summing
 from su_models.utils.checks import check_flag
 
-_FLOAT16_SCALE = 2.0**10  # of a loss, so that small gradients are not zero
+_FLOAT16_SCALE = 2.0**10  # scale of a loss, so small gradients are not zero
 
 
 class TrainingWrapper(keras.Model):
-    """The model itself, trained with another loss.
+    """Base of wrappers that train a model with another loss.
 
-    It has the layers, inputs and outputs of `model` and no weights of its
-    own, and it predicts and evaluates as `model` does: only `fit` differs.
-    Files of weights are those of `model`, with the optimizer's state. The
-    optimizer is given the gradient of a table as a sum over repeated tokens,
-    on TensorFlow as well.
+    A wrapper has the layers, inputs and outputs of `model` and no weights of
+    its own. It predicts and evaluates like `model`; only `fit` differs. Its
+    weight files are those of `model`, with the optimizer's state. The
+    optimizer receives the gradient of a table summed over repeated tokens,
+    also on TensorFlow.
 
-    A subclass writes `_training_loss`, and `get_config` if it has arguments.
+    A subclass defines `_training_loss`, and `get_config` if it has arguments.
 
     Args:
         model: a built `keras.Model`.
@@ -34,7 +34,7 @@ class TrainingWrapper(keras.Model):
         trainable: bool. False freezes the layers of `model`.
 
     Raises:
-        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
+        ValueError: if `model` is not built, not a `keras.Model`, a wrapper,
             or has a training or test step of its own.
     """
 
@@ -54,20 +54,20 @@ class TrainingWrapper(keras.Model):
 
         Args:
             loss: scalar, the loss that Keras would minimize.
-            step: `_Step`, to make the pass again at other values.
+            step: `_Step`, which repeats the pass at other values.
 
         Returns:
             A scalar.
         """
         raise NotImplementedError
 
-    _again = True  # whether the technique makes the pass again
+    _again = True  # whether the technique repeats the pass
 
     def _weights(self, third):
         """Returns the sample weights, given the third part of a batch."""
         if third is None:
             return None
-        # copied, since Keras on PyTorch multiplies masks into them in place
+        # a copy, since Keras on PyTorch multiplies masks into it in place
         return keras.tree.map_structure(
             lambda w: ops.copy(ops.convert_to_tensor(w)), third
         )
@@ -94,7 +94,7 @@ class TrainingWrapper(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """Returns the loss of the technique, or in evaluation the plain one.
+        """Returns the loss of the technique; in evaluation the plain loss.
 
         Args:
             x: inputs.
@@ -111,24 +111,24 @@ class TrainingWrapper(keras.Model):
         if not training:
             return loss
         (outputs, start), self._here.last = self._here.last, (None, None)
-        if outputs is not y_pred:  # another pass than that of this step
+        if outputs is not y_pred:  # not the pass of this step
             start = self._start()
         step = _Step(self, x, y, third, start)
         return self._training_loss(loss, step)
 
     def train_step(self, *args):
-        """Takes Keras' training step along summed gradients."""
+        """Takes Keras' training step with summed gradients."""
         return keras.Model.train_step(summing(self), *args)
 
     @property
     def losses(self):
-        """Losses that layers added and penalties of the weights."""
-        # on JAX Keras keeps those of its own pass in ours
+        """Losses that layers added, and penalties of the weights."""
+        # on JAX Keras stores the losses of its own pass in the wrapper
         return self.model.losses if self._here.again else super().losses
 
     @property
     def layers(self):
-        """The layers of `model`; `get_layer` looks there."""
+        """The layers of `model`, which `get_layer` searches."""
         return self.model.layers
 
     @property
@@ -157,13 +157,13 @@ class TrainingWrapper(keras.Model):
         return self.model.output_names
 
     def export(self, *args, **kwargs):
-        """Exports `model`: a wrapper changes training alone."""
+        """Exports `model`, since a wrapper changes only training."""
         return self.model.export(*args, **kwargs)
 
     def save_weights(self, *args, **kwargs):
         """Saves the weights of `model`, with the optimizer's state.
 
-        The file is the one that `model` itself would save if it was compiled.
+        The file equals the one that a compiled `model` would save.
         """
         with self._lent_optimizer():
             self.model.save_weights(*args, **kwargs)
@@ -175,7 +175,7 @@ class TrainingWrapper(keras.Model):
 
     @contextlib.contextmanager
     def _lent_optimizer(self):
-        """Lets Keras find the optimizer where it looks for that of `model`."""
+        """Lends the optimizer to `model`, where Keras looks for it."""
         before = vars(self.model).copy()
         optimizer = getattr(self, "optimizer", None)
         if optimizer is not None:
@@ -197,18 +197,18 @@ class TrainingWrapper(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         model = keras.saving.deserialize_keras_object(
-            copy.deepcopy(config["model"]),  # Keras empties it
+            copy.deepcopy(config["model"]),  # Keras changes it in place
             custom_objects=custom_objects,
         )
         return cls(**{**config, "model": model})
 
 
 class _Step:
-    """The pass that Keras has just made, to be made again at other values.
+    """Repeats the pass that Keras has just made at other values.
 
-    Each pass begins with the random states and the moving statistics with
-    which Keras' own began: all passes have the same dropout masks, and XLA
-    computes their common parts once. None changes the model's state.
+    Each pass begins with the random states and the moving statistics of
+    Keras' own pass: all passes have the same dropout masks, and XLA computes
+    their common parts once. No pass changes the model's state.
 
     Attributes:
         x: inputs.
@@ -225,9 +225,9 @@ class _Step:
 
         Args:
             values: pairs of a `keras.Variable` and a tensor.
-            model: one that shares the layers of the wrapped model. Defaults
-                to the wrapped model itself.
-            inputs: of `model`. Default to those of the step.
+            model: a model that shares the layers of the wrapped model.
+                Defaults to the wrapped model itself.
+            inputs: inputs of `model`. Defaults to those of the step.
         """
         inputs = self.x if inputs is None else inputs
         here = self._wrapper._here
@@ -250,8 +250,8 @@ class _Step:
     def value_and_gradient(self, fn, tensors):
         """Returns `fn(*tensors)` and its gradients, a list.
 
-        Like `backend.value_and_gradient`, but float16 does not lose small
-        gradients.
+        Unlike `backend.value_and_gradient`, it does not lose small gradients
+        in float16.
         """
         scale = _FLOAT16_SCALE if _has_float16(self._wrapper.model) else 1.0
 
@@ -264,7 +264,7 @@ class _Step:
         return value / scale, [g / scale for g in gradients]
 
     def predict(self, inputs, values=(), model=None):
-        """Returns the outputs in training at other values of variables."""
+        """Returns the outputs in training mode at other variable values."""
         with self._scope(values) as scope, replayed(self._start.random):
             outputs = _run(model or self._wrapper.model, inputs, True)
             self._wrapper._here.note(scope)
@@ -272,18 +272,19 @@ class _Step:
 
     def _scope(self, values):
         trainable = self._wrapper.model.trainable_variables
-        # Keras penalizes weights of a scope only if they are mapped in it
+        # Keras computes penalties only for weights that the scope maps
         known = [(v, v.value) for v in trainable]
         return RecordingScope([*self._start.states, *known, *values])
 
 
 class _Start:
-    """Where a pass begins: random states and moving statistics, copied.
+    """A copy of random states and moving statistics before a pass.
 
     Args:
-        model: the one that passes go through.
+        model: the model of the passes.
         changed: ids of the variables that a pass is known to change, or None
-            if no pass was seen yet. Frozen tables are not copied each time.
+            before the first pass. Other variables, such as frozen tables, are
+            not copied.
     """
 
     def __init__(self, model, changed=None):
@@ -296,15 +297,15 @@ class _Start:
 
 
 class _Here(threading.local):
-    """The state of the pass that a thread makes: each replica has its own."""
+    """State of the current pass of a thread, since replicas are threads."""
 
     def __init__(self):
-        self.last = None, None  # outputs, and where their pass began
+        self.last = None, None  # outputs, and the `_Start` of their pass
         self.again = False
         self.changed = None  # ids of the variables that passes change
 
     def note(self, scope):
-        """Remembers what a pass changed."""
+        """Remembers the variables that a pass changed."""
         ids = {id(v) for v, _ in scope.changes()}
         self.changed = ids | (self.changed or set())
 
@@ -338,6 +339,6 @@ def _check_model(model):
     for name in (*own, "compute_loss", "compute_metrics"):
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise ValueError(
-                f"`model` has a `{name}` of its own, which a wrapper would "
-                f"not use. Received: model={model!r}"
+                f"`model` must not have a `{name}` of its own, which a "
+                f"wrapper would not use. Received: model={model!r}"
             )

@@ -1,4 +1,4 @@
-"""Training that keeps the loss at a level above zero."""
+"""Flooding: training that keeps the loss near a level above zero."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from su_models.utils.checks import check_not_negative
 
 @keras.saving.register_keras_serializable(package="su_models")
 class Flooding(TrainingWrapper):
-    """Descends above a level of the training loss, and ascends below it.
+    """Minimizes the training loss above a level, and maximizes it below.
 
     Article: https://kexue.fm/archives/7643
         《我们真的需要把训练集的损失降低到零吗？》
@@ -20,30 +20,30 @@ class Flooding(TrainingWrapper):
         L~ = |L - b| + b                                             Eq. (1)
 
     L is the mean loss of the batch. Below b the gradient changes its sign (at
-    b it is zero), so that the loss floats around b. One step down and one step
-    up with a learning rate ε is a step on a gradient penalty, towards flat
-    regions of the loss:
+    b it is zero), so the loss oscillates around b. One step down and one step
+    up with a learning rate ε are equivalent to a step on a gradient penalty,
+    towards flat regions of the loss:
 
         θ ← θ - ε²/2 ∇‖∇L‖²                                          Eq. (3)
 
-    With b = 0 nothing changes, as long as L is not negative. `fit` reports L~,
-    an evaluation or validation L.
+    With b = 0 training does not change, as long as L is not negative. `fit`
+    reports L~; evaluation and validation report L.
 
-    Penalties of weights (`kernel_regularizer` and the like) are not part of L:
-    they are added to L~, and always descend. Losses that depend on the data,
-    such as a layer's `add_loss` or an `activity_regularizer`, are part of L.
-    Each batch is flooded by itself: each part of an accumulated gradient, and
-    each replica's part under `tf.distribute`.
+    Penalties of weights (such as `kernel_regularizer`) are not part of L: they
+    are added to L~, and always minimized. Losses that depend on the data, such
+    as a layer's `add_loss` or an `activity_regularizer`, are part of L.
+    Flooding applies to each batch: to each part of an accumulated gradient,
+    and to each replica's part under `tf.distribute`.
 
     Args:
-        model: a built `keras.Model`. `wrapper.model` is the same object, and
-            has the trained weights.
+        model: a built `keras.Model`. `wrapper.model` is the same object with
+            the trained weights.
         level: float >= 0, b. The paper selects one of 0.00, 0.01, ..., 0.10
             on a validation set.
         name: optional name.
 
     Raises:
-        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
+        ValueError: if `model` is not built, not a `keras.Model`, a wrapper,
             or has a loss of its own; or if `level` is negative.
 
     Example:
@@ -64,7 +64,7 @@ class Flooding(TrainingWrapper):
     _again = False
 
     def _training_loss(self, loss, step):
-        replicas = num_replicas()  # Keras divides each one's loss by it
+        replicas = num_replicas()  # Keras divides each replica's loss by it
         dtype = sum_dtype(loss.dtype)
         loss = ops.cast(loss, dtype)
         penalty = ops.zeros((), dtype)

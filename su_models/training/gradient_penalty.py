@@ -1,4 +1,4 @@
-"""A penalty on the gradient of the loss by embeddings or inputs."""
+"""A penalty on the gradient with respect to embeddings or inputs."""
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from su_models.utils.checks import check_not_negative
 
 @keras.saving.register_keras_serializable(package="su_models")
 class GradientPenalty(TrainingWrapper):
-    """Trains a model so that its loss is flat around embeddings or inputs.
+    """Penalizes the gradient of the loss at embeddings or inputs.
 
     Article: https://kexue.fm/archives/7234
         《对抗训练浅谈：意义、方法和思考（附Keras实现）》
@@ -23,40 +23,40 @@ class GradientPenalty(TrainingWrapper):
 
         L + ½ ε |∇L|²                                                Eq. (8)
 
-    which is, to first order, training at x + ε∇L, Eq. (5) to Eq. (7). The
+    which equals, to first order, training at x + ε∇L, Eq. (5) to Eq. (7). The
     gradient of the mean loss is taken with respect to the outputs of the
-    embedding layers: each occurrence of a token counts by itself, as in the
-    article's code. `perturb` selects tables, where occurrences are added up
-    before the square, or inputs instead.
+    embedding layers: each occurrence of a token counts separately, as in the
+    article's code. `perturb` selects the tables instead, where occurrences
+    are added before squaring, or the inputs.
 
-    Weights learn from the gradient of a gradient, so that each layer needs one
-    of second order. A step costs about as much as three steps of plain
+    Weights are trained with the gradient of a gradient, so each layer needs
+    second derivatives. A step costs about as much as three steps of plain
     training when compiled by XLA (`compile(jit_compile=True)`).
 
     Wrap a built model, then compile and fit the wrapper. Both share all
-    weights; `wrapper.model` is the plain one. `fit` reports the loss with the
-    penalty, an evaluation the loss without it. If a batch is divided among
-    replicas, each part has its own penalty, and their mean is taken.
+    weights; `wrapper.model` is the plain model. `fit` reports the loss with the
+    penalty, evaluation the loss without it. If a batch is divided among
+    replicas, each part has its own penalty, and their mean is used.
 
     Args:
         model: a built `keras.Model`.
-        embedding: name of an embedding layer, or a list of names. None takes
-            all: with perturb="weights" each table named `embeddings`,
+        embedding: name of an embedding layer, or a list of names. None
+            selects all: with perturb="weights" each table named `embeddings`,
             including tables of positions; with "outputs" each
             `keras.layers.Embedding` of the graph.
         epsilon: float >= 0, ε.
-        perturb: what the gradient is taken with respect to. "outputs": the
+        perturb: the tensors of the gradient. "outputs": the
             outputs of embedding layers; this needs a functional model, and
-            `embedding` may also name a layer that has embeddings inside.
-            "weights": the tables. "inputs": the inputs that are floats, such
+            `embedding` may also name a layer that contains embeddings.
+            "weights": the tables. "inputs": the floating-point inputs, such
             as images.
         inputs: name of an input, or a list of names, for perturb="inputs".
-            None takes all inputs that are floats.
+            None selects all floating-point inputs.
         name: optional name.
 
     Raises:
-        ValueError: if the model is not built, has nothing of that name to
-            perturb, or an argument is out of its range.
+        ValueError: if the model is not built, has no layer or input of that
+            name to perturb, or an argument is out of its range.
 
     Example:
 
@@ -101,8 +101,8 @@ class GradientPenalty(TrainingWrapper):
         squares = sum(
             ops.sum(ops.square(ops.cast(g, dtype))) for g in gradients
         )
-        # Keras divides the loss of each replica by their number n, and so the
-        # square of its gradient by n²
+        # Keras divides the loss of each replica by their number n, and hence
+        # the square of its gradient by n²
         penalty = 0.5 * self.epsilon * num_replicas() * squares
         return ops.cast(loss, dtype) + penalty
 

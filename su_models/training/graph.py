@@ -1,4 +1,4 @@
-"""The graph of a functional model: look-ups, masks, and a graph with deltas."""
+"""Graphs of functional models: lookups, masks, and graphs with deltas."""
 
 import keras
 
@@ -16,7 +16,7 @@ _ACTIVATED = (
 
 
 def functional(model):
-    """Returns the plain functional model that `model` is, or None."""
+    """Returns `model` as a plain functional model, or None if it is not."""
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return None
     in_a_row = isinstance(model, keras.Sequential)
@@ -36,10 +36,10 @@ def input_structure(model):
 
 
 def last_activations(model):
-    """Returns pairs of an output and Keras' activation that it came from.
+    """Returns pairs of an output and the Keras activation that computed it.
 
-    Outputs of unknown activation, such as those of layers that are not
-    Keras', are left out. A model that is not functional has none.
+    Outputs with an unknown activation, such as those of custom layers, are
+    omitted. The list is empty if the model is not functional.
     """
     graph = functional(model)
     pairs = []
@@ -60,15 +60,15 @@ def last_activations(model):
 
 
 def lookups(graph):
-    """Returns the layers of a graph that look up.
+    """Returns the layers of a graph that look up embeddings.
 
     Args:
         graph: a functional model.
 
     Returns:
-        A dict from the names of layers, also of those in inner models, to
-        None for an embedding. A layer with embeddings inside has a list of
-        their names.
+        A dict from the names of layers, including layers of inner models, to
+        None for an embedding, or to a list of the names of embeddings that a
+        layer contains.
     """
     found = {}
     for layer in graph.layers:
@@ -81,7 +81,7 @@ def _lookups_of(operation):
     inner = functional(operation)
     if inner is not None:
         return lookups(inner)
-    # tables of positions are not looked up by what comes in
+    # tables of positions are not looked up by the inputs
     if isinstance(operation, keras.layers.Embedding):
         return {operation.name: None}
     if not isinstance(operation, keras.layers.Layer):
@@ -101,7 +101,7 @@ def _called_again(graph, call):
         graph: a functional model.
         call: function of an operation and its arguments.
     """
-    # `split_model` does the same, and says why
+    # `split_model` does the same and explains it
     return keras.models.clone_model(
         graph,
         input_tensors=graph.input,
@@ -117,8 +117,8 @@ def maskers(graph):
         graph: a functional model.
 
     Returns:
-        A list of lists of pairs: functions that the input goes through one
-        after the other, and the layer that then computes a mask.
+        A list of lists of pairs: a list of functions to apply to the input,
+        and the layer that then computes a mask.
     """
     walk = _Walk(graph.inputs)
     _called_again(graph, walk.call)
@@ -131,7 +131,7 @@ class _Walk:
     def __init__(self, inputs):
         self.inputs = inputs
         self.found = [[] for _ in inputs]
-        # by the id of a tensor: itself, its input, the functions up to it
+        # maps the id of a tensor to it, its input, and the functions up to it
         self.chains = {id(x): (x, i, []) for i, x in enumerate(inputs)}
 
     def call(self, operation, *args, **kwargs):
@@ -165,7 +165,7 @@ class _Walk:
         return outputs
 
     def masks(self, x, outputs):
-        """Tells whether steps of an unmasked tensor have got a mask."""
+        """Tells whether a layer has masked steps of an unmasked tensor."""
         if getattr(x, "_keras_mask", None) is not None:
             return False
         _, start, _ = self.chains[id(x)]
@@ -178,7 +178,7 @@ class _Walk:
 
 
 def probed(graph, names):
-    """Rebuilds a graph around the same layers, with an input a look-up.
+    """Rebuilds a graph of the same layers, with an input for each lookup.
 
     Args:
         graph: a functional model.
@@ -186,7 +186,7 @@ def probed(graph, names):
 
     Returns:
         A pair of models: from `[*inputs, *deltas]` to the outputs, with each
-        delta added to its look-up, and from `inputs` to the look-ups.
+        delta added to its lookup, and from `inputs` to the lookups.
     """
     probe = _Probe(names)
     output = _called_again(graph, probe.call)
@@ -198,13 +198,13 @@ def probed(graph, names):
 
 
 class _Probe:
-    """Calls the operations of a graph, and again with something added."""
+    """Calls the operations of a graph, once plain and once with deltas."""
 
     def __init__(self, names):
         self.names = names
         self.deltas = []  # inputs
-        self.lookups = []  # outputs of layers, before something is added
-        self.twins = {}  # by the id of a tensor: itself, its twin
+        self.lookups = []  # outputs of layers, without deltas
+        self.twins = {}  # maps the id of a tensor to it and its twin
 
     def call(self, operation, *args, **kwargs):
         outputs = operation(*args, **kwargs)
@@ -219,7 +219,7 @@ class _Probe:
         return outputs
 
     def add(self, operation, inputs, *args, **kwargs):
-        """Calls a layer that looks up, or a model with one inside."""
+        """Calls a layer that looks up, or a model that contains one."""
         inner = functional(operation)
         if inner is not None:
             with_deltas, without = probed(inner, self.names)
@@ -231,13 +231,14 @@ class _Probe:
             return outputs  # a `ReversibleEmbedding` as the last layer
         if not isinstance(outputs, keras.KerasTensor) or not is_float(outputs):
             raise ValueError(
-                "`embedding` must name layers that return one tensor of "
-                f"floats. Received: {operation.name!r}, which returns {outputs}"
+                "`embedding` must name layers that return one tensor of a "
+                "float dtype. "
+                f"Received: {operation.name!r}, which returns {outputs}"
             )
         return _Plus(dtype=outputs.dtype)(outputs, self.delta(outputs))
 
     def delta(self, outputs):
-        """Returns an input to be added to a look-up."""
+        """Returns an input that is added to a lookup."""
         dtype = sum_dtype(outputs.dtype)
         delta = keras.Input(batch_shape=outputs.shape, dtype=dtype)
         self.deltas.append(delta)
@@ -252,7 +253,7 @@ class _Probe:
 
 
 def is_float(x):
-    """Tells whether a tensor or an array is of floats."""
+    """Tells whether a tensor or an array has a float dtype."""
     return "float" in keras.backend.standardize_dtype(x.dtype)
 
 

@@ -12,37 +12,37 @@ from su_models.utils.checks import check_not_negative
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ImplicitGradientRegularization(TrainingWrapper):
-    """Trains on the loss that gradient descent of a given rate follows.
+    """Trains on the loss that gradient descent with a given rate follows.
 
     Article: https://kexue.fm/archives/7787
         《从动力学角度看优化算法（五）：为什么学习率不宜过小？》
     Paper: https://arxiv.org/abs/2009.11162
 
-    Gradient descent with the learning rate γ follows, up to γ², the gradient
-    flow not of L but of
+    Gradient descent with the learning rate γ follows, up to terms of order γ²,
+    the gradient flow of
 
         L~ = L + γ/4 ‖∇_θ L‖²                                        Eq. (4)
 
-    With this loss a small learning rate leads where the large one γ would
-    lead, and any optimizer is drawn to flat regions of the loss. The paper
-    calls it explicit gradient regularization.
+    instead of the flow of L. With this loss, a small learning rate gives the
+    path of the large rate γ, and any optimizer prefers flat regions of the
+    loss. The paper calls it explicit gradient regularization.
 
     L is the whole loss that `fit` minimizes, including penalties of weights,
     and θ are the trainable weights. The gradient is that of a batch: of each
     part of an accumulated gradient, and of each replica's part under
-    `tf.distribute`. `fit` reports L~, an evaluation L. The penalty that the
+    `tf.distribute`. `fit` reports L~, evaluation L. The penalty that the
     optimizer's own learning rate implies is not subtracted. The penalty needs
-    the dense gradient of each embedding table, so that a step grows with the
-    size of the tables.
+    the dense gradient of each embedding table, so the time of a step grows
+    with the size of the tables.
 
     Args:
-        model: a built `keras.Model`. `wrapper.model` is the same object, and
-            has the trained weights.
+        model: a built `keras.Model`. `wrapper.model` is the same object with
+            the trained weights.
         rate: float >= 0, γ.
         name: optional name.
 
     Raises:
-        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
+        ValueError: if `model` is not built, not a `keras.Model`, a wrapper,
             or has a loss of its own; or if `rate` is negative.
 
     Example:
@@ -74,8 +74,8 @@ class ImplicitGradientRegularization(TrainingWrapper):
         loss, gradients = twice(of_values, values)
         dtype = sum_dtype(loss.dtype)
         squares = [ops.sum(ops.square(ops.cast(g, dtype))) for g in gradients]
-        # the loss of each replica is divided by their number, and so is its
-        # gradient
+        # the loss of each replica, and so its gradient, is divided by their
+        # number
         factor = self.rate / 4 * num_replicas()
         return ops.cast(loss, dtype) + factor * sum(squares)
 

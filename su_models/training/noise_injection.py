@@ -12,54 +12,54 @@ from su_models.utils.checks import check_choice, check_not_negative, check_seed
 
 @keras.saving.register_keras_serializable(package="su_models")
 class NoiseInjection(TrainingWrapper):
-    """Adds Gaussian noise to inputs, to embeddings or to weights.
+    """Adds Gaussian noise to inputs, embeddings or weights in training.
 
     Article: https://kexue.fm/archives/7466
         《泛化性乱弹：从随机噪声、梯度惩罚到虚拟对抗训练》
 
-    The loss is a mean over the noise, which is drawn once in each step:
+    The loss is an expectation over the noise, which is drawn once per step:
 
         E l(f(x + ε), y),   ε ~ N(0, σ²)                        Eq. (2), (3)
 
-    For a small σ it is a penalty on the second derivatives,
+    For a small σ this penalizes the second derivatives,
 
         E l(f(x + ε), y) ≈ l(f(x), y) + σ²/2 Δ l(f(x), y)            Eq. (6)
 
-    and, if l is a squared error, on the gradient of f. `fit` reports the noisy
-    loss; metrics, `evaluate` and `predict` are without noise.
+    and, if l is a squared error, the gradient of f. `fit` reports the noisy
+    loss; metrics, `evaluate` and `predict` use no noise.
 
-    Masked steps of inputs get no noise, so that the masks stay as they are.
-    Other inputs that are floats but mean something discrete, such as lengths,
-    are excluded by naming the rest in `inputs`.
+    Masked steps of inputs get no noise, so that the masks do not change. To
+    exclude floating-point inputs with discrete meaning, such as lengths, name
+    the other inputs in `inputs`.
 
-    Unlike `keras.layers.GaussianNoise` this does not change the graph, and it
-    reaches the weights, which are no tensors of the graph.
+    Unlike `keras.layers.GaussianNoise`, the wrapper does not change the graph,
+    and it can also perturb weights.
 
     Args:
-        model: a built `keras.Model`. `wrapper.model` is the same object, and
-            has the trained weights.
+        model: a built `keras.Model`. `wrapper.model` is the same object with
+            the trained weights.
         stddev: float >= 0, σ.
-        perturb: where the noise is added. "inputs": to the inputs that are
-            floats. "outputs": to the outputs of embedding layers, for each
-            occurrence by itself; this needs a functional model, and
-            `embedding` may also name a layer that has embeddings inside.
+        perturb: where the noise is added. "inputs": to the floating-point
+            inputs. "outputs": to the outputs of embedding layers, separately
+            for each occurrence; this needs a functional model, and
+            `embedding` may also name a layer that contains embeddings.
             "weights": to the trainable weights, the same for all samples of
             a batch.
         embedding: name of an embedding layer, or a list of names, for
-            perturb="outputs". None takes each `keras.layers.Embedding` of
+            perturb="outputs". None selects each `keras.layers.Embedding` of
             the graph.
         weights: list of patterns for perturb="weights"; a pattern is found by
             `re.search` in a variable's path, such as "dense/kernel". None
-            takes all.
-        seed: optional int, of ε.
+            selects all.
+        seed: optional int. Seed of ε.
         inputs: name of an input, or a list of names, for perturb="inputs".
-            None takes all inputs that are floats.
+            None selects all floating-point inputs.
         name: optional name.
 
     Raises:
-        ValueError: if `model` is not built, is no `keras.Model`, is a wrapper,
-            or has a loss of its own; if there is nothing that the noise could
-            be added to; or if another argument is none of these.
+        ValueError: if `model` is not built, not a `keras.Model`, a wrapper,
+            or has a loss of its own; if the noise cannot be added to any
+            tensor; or if another argument is invalid.
 
     Example:
 
@@ -103,7 +103,7 @@ class NoiseInjection(TrainingWrapper):
             self._perturbation = perturbation(model, perturb, embedding, inputs)
 
     def _training_loss(self, loss, step):
-        if not self.stddev:  # the other pass would be this one
+        if not self.stddev:  # the second pass would equal the first
             return loss
         if self.perturb == "weights":
             moved = _matching(self.model, self.weight_patterns)
@@ -130,7 +130,7 @@ class NoiseInjection(TrainingWrapper):
 
 
 def _matching(model, patterns):
-    """Returns the trainable weights that a pattern is found in."""
+    """Returns the trainable weights whose path matches a pattern."""
     variables = model.trainable_variables
     if patterns is None:
         patterns = [""]

@@ -1,4 +1,4 @@
-"""Deltas that are added to tables, look-ups or inputs of a model."""
+"""Deltas that are added to tables, lookups or inputs of a model."""
 
 import functools
 
@@ -20,20 +20,20 @@ PERTURB = ("inputs", "outputs", "weights")
 
 
 def perturbation(model, perturb, embedding=None, inputs=None):
-    """Returns what adds deltas to a model.
+    """Returns an object that adds deltas to a model.
 
     Args:
         model: a built `keras.Model`.
-        perturb: "weights": the tables of embeddings are moved; "outputs": the
-            look-ups; "inputs": the inputs that are floats.
+        perturb: "weights": deltas are added to the embedding tables;
+            "outputs": to the lookups; "inputs": to the floating-point inputs.
         embedding: for "weights" and "outputs", a name or a list of names of
-            layers. None for all.
-        inputs: for "inputs", a name or a list of names of inputs. None for
-            all that are floats.
+            layers. None selects all.
+        inputs: for "inputs", a name or a list of names of inputs. None
+            selects all floating-point inputs.
 
     Raises:
-        ValueError: if there is nothing of that name or kind, or an argument
-            is for another `perturb`.
+        ValueError: if there is no layer or input of that name or kind, or an
+            argument belongs to another `perturb`.
     """
     check_choice("perturb", perturb, PERTURB)
     if perturb == "inputs":
@@ -62,9 +62,9 @@ def check_unused(name, value, perturb, wanted):
 
 
 class _Perturbation:
-    """Adds deltas, a list of tensors, to something in a model."""
+    """Base of objects that add deltas, a list of tensors, to a model."""
 
-    by_sample = False  # whether each sample has a norm of its own
+    by_sample = False  # whether the norm is computed for each sample
 
     def zeros(self, step, inputs):
         """Returns deltas of zeros."""
@@ -75,24 +75,24 @@ class _Perturbation:
         raise NotImplementedError
 
     def predict(self, step, inputs, deltas):
-        """Returns the model's outputs in training under deltas."""
+        """Returns the model's outputs in training mode under deltas."""
         raise NotImplementedError
 
     def confined(self, inputs, deltas):
-        """Returns deltas that are zero wherever they would not be added."""
+        """Returns deltas with zeros where they must not be added."""
         return deltas
 
     def unit(self, deltas):
-        """Scales to a norm of 1; zeros and non-finite deltas become 0."""
+        """Scales deltas to norm 1; zero and non-finite deltas become 0."""
         return _unit(deltas, self.by_sample)
 
     def within(self, radius, deltas):
-        """Scales deltas with a norm above the radius down to it."""
+        """Scales deltas whose norm exceeds the radius down to the radius."""
         return _within(radius, deltas, self.by_sample)
 
 
 class _Weights(_Perturbation):
-    """Moves tables: all occurrences of a token are perturbed alike."""
+    """Perturbs tables: all occurrences of a token move alike."""
 
     def __init__(self, model, embedding=None):
         tables = [
@@ -119,7 +119,7 @@ class _Weights(_Perturbation):
 
 
 class _Outputs(_Perturbation):
-    """Moves look-ups: each occurrence of a token has its own delta."""
+    """Perturbs lookups: each occurrence of a token has its own delta."""
 
     by_sample = True
 
@@ -128,8 +128,8 @@ class _Outputs(_Perturbation):
         graph = functional(model)
         if graph is None:
             raise ValueError(
-                '`model` must be functional for perturb="outputs": take the '
-                'tables of any other, perturb="weights". '
+                '`model` must be functional for perturb="outputs"; for other '
+                'models take the tables, perturb="weights". '
                 f"Received: model={model!r}"
             )
         names = _chosen(embedding, lookups(graph))
@@ -155,10 +155,10 @@ class _Outputs(_Perturbation):
 
 
 class _Inputs(_Perturbation):
-    """Moves inputs that are floats, except where they are padding.
+    """Perturbs floating-point inputs, except for padding.
 
-    Padding are the steps that a layer of the model masks. They get no delta,
-    so that the masks stay those of the plain pass.
+    Padding means steps that a layer of the model masks. They get no delta, so
+    the masks remain those of the plain pass.
     """
 
     by_sample = True
@@ -221,7 +221,7 @@ class _Inputs(_Perturbation):
         return keras.tree.pack_sequence_as(structure, flat)
 
     def _confined(self, i, x, delta):
-        """Returns a delta of input `i` with zeros where a layer masks it."""
+        """Returns the delta of input `i` with zeros where it is masked."""
         for chain, layer in self.maskers[i] if self.symbolic else self.maskers:
             if not self.symbolic and len(x.shape) < 3:
                 continue  # no steps
@@ -235,7 +235,7 @@ class _Inputs(_Perturbation):
         return delta
 
     def _read(self, inputs):
-        """Returns a flat list of inputs, and the places of the chosen."""
+        """Returns a flat list of inputs, and the indices of the chosen ones."""
         flat = _flat(self.model, inputs)
         chosen = self._chosen(self._labels(inputs), self.symbolic or flat)
         if self.symbolic:
@@ -256,7 +256,7 @@ class _Inputs(_Perturbation):
         if not floats:
             kinds = [keras.backend.standardize_dtype(x.dtype) for x in tensors]
             raise ValueError(
-                "No input is a float that could be perturbed: take "
+                "No input is a floating-point tensor to perturb: use "
                 'perturb="outputs" or "weights". '
                 f"Received: inputs of {kinds}"
             )
@@ -265,7 +265,7 @@ class _Inputs(_Perturbation):
         places = {labels[i]: i for i in floats if i < len(labels)}
         if {*self.names} - {*places}:
             raise ValueError(
-                "`inputs` must name inputs that are floats, which are: "
+                "`inputs` must name floating-point inputs, which are: "
                 f"{', '.join(places) or 'without names'}. "
                 f"Received: inputs={self.names!r}"
             )
@@ -273,24 +273,24 @@ class _Inputs(_Perturbation):
 
 
 def _flat(model, inputs):
-    """Returns the inputs that a model asks for as a flat list of tensors."""
+    """Returns the inputs that a model expects as a flat list of tensors."""
     asked = input_structure(model)
-    if isinstance(inputs, dict) and asked is not None:  # maybe more than asked
+    if isinstance(inputs, dict) and asked is not None:  # may have more keys
         if isinstance(asked, dict):
             inputs = {name: inputs[name] for name in asked}
         else:
             inputs = [inputs[x.name] for x in model.inputs]
-    # JAX without jit has arrays here, which Keras takes beside no tensors
+    # without jit, JAX has arrays here, which Keras does not mix with tensors
     return [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
 
 
 def _chosen(embedding, candidates):
-    """Returns the set of names meant by `embedding`.
+    """Returns the set of names that `embedding` selects.
 
     Args:
         embedding: a name, a list of names, or None.
         candidates: dict from the names that can be perturbed to None, or to
-            the names of embeddings inside if it is a layer with such.
+            the names of the embeddings that the layer contains.
     """
     known = ", ".join(sorted(candidates)) or "none"
     names = [embedding] if isinstance(embedding, str) else embedding
@@ -313,7 +313,7 @@ def _chosen(embedding, candidates):
 
 
 def _advice(names, candidates):
-    """Returns a sentence on what works instead, and a space."""
+    """Returns a sentence with an alternative, and a space."""
     inside = [
         f"{', '.join(map(repr, inner))} inside of {outer!r}"
         for outer, inner in candidates.items()
@@ -322,17 +322,17 @@ def _advice(names, candidates):
     if inside:
         return (
             f"There is {'; '.join(inside)}: name the outer layer to perturb "
-            'its output, or take perturb="weights" to move the tables. '
+            'its output, or use perturb="weights" to perturb the tables. '
         )
     if not candidates:
-        return 'Inputs that are floats are moved by perturb="inputs". '
+        return 'Use perturb="inputs" for floating-point inputs. '
     return ""
 
 
 def _unit(tensors, by_sample):
-    """Returns tensors over their common norm, or 0 where that is 0.
+    """Divides tensors by their common norm, or returns 0 if it is 0.
 
-    Squares neither underflow nor overflow. Where a number is not finite, like
+    Squares neither underflow nor overflow. If a number is not finite, like
     some gradients in float16, the result is 0.
     """
     largest = [ops.max(ops.abs(x), axis=_axes(x, by_sample)) for x in tensors]
@@ -347,7 +347,7 @@ def _unit(tensors, by_sample):
 
 
 def _within(radius, tensors, by_sample):
-    """Scales tensors that are outside of a ball down to its radius."""
+    """Scales tensors outside a ball down to its radius."""
     norm = _norm(tensors, by_sample)
     factor = radius / ops.maximum(norm, radius)
     return [x * _like(x, factor) for x in tensors]
@@ -366,6 +366,6 @@ def _axes(x, by_sample):
 
 
 def _like(x, number):
-    """Gives a scalar, or one number a sample, as many axes as `x`."""
+    """Reshapes a scalar, or one number per sample, to the rank of `x`."""
     axes = len(x.shape) if len(number.shape) else 0
     return ops.reshape(number, (-1, *[1] * (axes - 1))) if axes else number

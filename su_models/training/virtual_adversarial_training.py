@@ -35,76 +35,76 @@ class VirtualAdversarialTraining(TrainingWrapper):
         《泛化性乱弹：从随机噪声、梯度惩罚到虚拟对抗训练》
     Paper: https://arxiv.org/abs/1704.03976
 
-    `fit` takes batches `(x, y, unlabeled_x)`. To the loss of `(x, y)` is
-    added, on the unlabeled inputs, how far the prediction moves when the
-    embeddings or inputs do:
+    `fit` takes batches `(x, y, unlabeled_x)`. The divergence between the
+    predictions on plain and on perturbed unlabeled inputs is added to the loss
+    of `(x, y)`:
 
         weight · KL(f_ng(x) ‖ f(x + ε u))
 
-    f_ng carries no gradient. The direction u approximates the one that moves
-    the prediction most, the first eigenvector of the Hessian H, Eq. (17), by
-    `iters` power iterations from a random one; a product with H is a
-    difference of gradients:
+    f_ng carries no gradient. The direction u approximates the direction that
+    changes the prediction most, the first eigenvector of the Hessian H,
+    Eq. (17), by `iters` power iterations from a random direction; a product
+    with H is a difference of gradients:
 
         u ← u / |u|
         u ← ∇ KL(f_ng(x) ‖ f(x + ξ u)) ≈ ξ H u                      Eq. (18)
 
-    With perturb="weights" the embedding tables are moved, and |u| is the norm
-    of all of them, as in the article; with "outputs" and "inputs" each sample
-    has its own u, as in the paper. ε and ξ then are lengths of other things.
+    With perturb="weights" the embedding tables are perturbed, and |u| is the
+    norm over all of them, as in the article; with "outputs" and "inputs" each
+    sample has its own u, as in the paper, so suitable ε and ξ differ.
 
-    For a regression take divergence="mse", with |f_ng(x) - f(x + ε u)|² in
-    place of KL.
+    For a regression use divergence="mse", with |f_ng(x) - f(x + ε u)|²
+    instead of KL.
 
     Wrap a built model, then compile and fit the wrapper. Both share all
-    weights; `wrapper.model` is the plain one. The data is a
+    weights; `wrapper.model` is the plain model. The data is a
     `tf.data.Dataset`, `keras.utils.PyDataset`, `DataLoader` or generator;
-    unlabeled batches may have another size. A batch `(x, y)` is its own
-    unlabeled one. There are no sample weights: the third part of a batch is
-    ignored in an evaluation. `fit` reports the sum of the losses, and metrics
+    unlabeled batches may have another size. A batch `(x, y)` also serves as
+    the unlabeled batch. There are no sample weights: evaluation ignores the
+    third part of a batch. `fit` reports the sum of the losses, and metrics
     of the labeled part. With one iteration a step costs about as much as three
     steps of plain training when compiled by XLA (`compile(jit_compile=True)`).
 
-    Differs: the article's code has two optimizers that take turns; here both
+    Differs: the article's code alternates between two optimizers; here both
     losses are summed. All passes of a step have the same dropout masks, so
-    that without movement the divergence is 0.
+    the divergence is 0 without a perturbation.
 
     Args:
         model: a built `keras.Model` that ends in classes, or for "mse" in
             real numbers.
-        embedding: name of an embedding layer, or a list of names. None takes
-            all: with perturb="weights" each table named `embeddings`,
+        embedding: name of an embedding layer, or a list of names. None
+            selects all: with perturb="weights" each table named `embeddings`,
             including tables of positions; with "outputs" each
             `keras.layers.Embedding` of the graph.
-        epsilon: float >= 0, ε, the length of the movement.
-        xi: float > 0, ξ, the length in the power iteration.
-        iters: int >= 0. Power iterations; with 0, u is noise.
-        weight: float >= 0, the factor of the divergence.
-        perturb: "weights": the tables are moved. "outputs": the outputs of
-            embedding layers, for each sample by itself; this needs a
-            functional model, and `embedding` may also name a layer that has
-            embeddings inside. "inputs": the inputs that are floats, such as
-            images, for each sample by itself, except for masked steps.
+        epsilon: float >= 0, ε. Norm of the perturbation.
+        xi: float > 0, ξ. Norm in the power iteration.
+        iters: int >= 0. Number of power iterations; with 0, u is noise.
+        weight: float >= 0. Factor of the divergence.
+        perturb: "weights": the tables are perturbed. "outputs": the outputs
+            of embedding layers, separately for each sample; this needs a
+            functional model, and `embedding` may also name a layer that
+            contains embeddings. "inputs": the floating-point inputs, such as
+            images, separately for each sample, except for masked steps.
         from_logits: bool. Whether the model returns logits instead of
             probabilities.
-        binary: bool. Whether each output is the probability of a class by
-            itself (sigmoid); if False they sum to 1 (softmax). None means
+        binary: bool. Whether each output is the probability of a separate
+            class (sigmoid); if False, they sum to 1 (softmax). None means
             True for a single output, else False.
-        seed: optional int, of u.
+        seed: optional int. Seed of u.
         divergence: "kl" for classes, or "mse" for real outputs: the mean of
             the squared differences.
         inputs: name of an input, or a list of names, for perturb="inputs".
-            None takes all inputs that are floats.
+            None selects all floating-point inputs.
         name: optional name.
 
     Raises:
-        ValueError: if the model is not built, has nothing of that name to
-            perturb, or an argument is out of its range; if the last layer
-            shows that the outputs are no probabilities (or, with
-            `from_logits`, no logits); from `compile`, if a loss has another
-            `from_logits`; from `fit`, if the unlabeled inputs are not like
-            the labeled ones. Where outputs turn out to be no probabilities
-            only in `fit`, the loss is NaN.
+        ValueError: if the model is not built, has no layer or input of that
+            name to perturb, or an argument is out of its range; if the last
+            layer shows that the outputs are not probabilities (or, with
+            `from_logits`, not logits); from `compile`, if a loss has another
+            `from_logits`; from `fit`, if the unlabeled inputs do not match
+            the labeled ones. If outputs turn out not to be probabilities only
+            in `fit`, the loss is NaN.
 
     Example:
 
@@ -163,7 +163,7 @@ class VirtualAdversarialTraining(TrainingWrapper):
             self._divergence = _SquaredDifference()
 
     def compile(self, *args, **kwargs):
-        """Compiles like any model; a loss must agree with `from_logits`."""
+        """Compiles the model and checks `from_logits` of its losses."""
         super().compile(*args, **kwargs)
         if self.divergence != "kl":
             return
@@ -172,13 +172,13 @@ class VirtualAdversarialTraining(TrainingWrapper):
                 self.from_logits
             ):
                 raise ValueError(
-                    "Wrapper and loss must agree on whether the model returns "
-                    f"logits. Received: from_logits={self.from_logits}, and "
+                    "The wrapper and the loss must agree on `from_logits`. "
+                    f"Received: from_logits={self.from_logits}, and "
                     f"a loss with from_logits={loss.from_logits}"
                 )
 
     def compile_from_config(self, config):
-        """Compiles as before a model was saved."""
+        """Compiles like the model that was saved."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -201,7 +201,7 @@ class VirtualAdversarialTraining(TrainingWrapper):
         return ops.cast(loss, dtype) + self.weight * ops.cast(moved, dtype)
 
     def _worst(self, step, inputs, target):
-        """Returns ε u, which carries no gradient."""
+        """Returns ε u, without a gradient."""
 
         def divergence(*deltas):
             return self._moved(step, inputs, target, deltas)
@@ -218,7 +218,7 @@ class VirtualAdversarialTraining(TrainingWrapper):
         return [ops.stop_gradient(self.epsilon * x) for x in moves.unit(u)]
 
     def _moved(self, step, inputs, target, deltas):
-        """Returns how far the prediction is from its target."""
+        """Returns the divergence of the prediction from its target."""
         flat = keras.tree.flatten
         outputs = self._perturbation.predict(step, inputs, deltas)
         return sum(
@@ -244,7 +244,7 @@ class VirtualAdversarialTraining(TrainingWrapper):
 
 
 class _Divergence(keras.losses.Loss):
-    """A mean over samples and positions that are not masked."""
+    """Base of divergences: a mean over samples and unmasked positions."""
 
     def __init__(self):
         dtype = sum_dtype(keras.config.floatx())
@@ -259,7 +259,7 @@ class _SquaredDifference(_Divergence):
 
 
 class _KLDivergence(_Divergence):
-    """KL(p ‖ q); NaN where p are no probabilities."""
+    """KL(p ‖ q), or NaN where p are not probabilities."""
 
     def __init__(self, from_logits, binary):
         super().__init__()
@@ -278,7 +278,7 @@ class _KLDivergence(_Divergence):
 
     @staticmethod
     def _binary(y, from_logits):
-        """Returns log p, then log (1 - p)."""
+        """Returns log p and log (1 - p)."""
         if from_logits:
             pair = -ops.softplus(-y), -ops.softplus(y)
         else:
@@ -312,9 +312,9 @@ def _check_outputs(model, from_logits, binary):
             )
         if not probable and not from_logits:
             raise ValueError(
-                "The last layer must return probabilities: set "
-                'from_logits=True if it returns logits, divergence="mse" for '
-                "a regression. "
+                "The last layer must return probabilities: use "
+                'from_logits=True if it returns logits, or divergence="mse" '
+                "for a regression. "
                 f"Received: from_logits=False, a layer with activation={name}"
             )
         alone = activation not in (
@@ -352,5 +352,5 @@ def _check_alike(inputs, others):
     if kinds(inputs) != kinds(others):
         raise ValueError(
             "The third part of a batch must be inputs like the first. "
-            f"Received: {inputs} beside {others}"
+            f"Received: {inputs} and {others}"
         )

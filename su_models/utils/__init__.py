@@ -1,1 +1,1 @@
-"""Plain Python: checks of arguments, whole files, nearest names, graphs."""
+"""Utilities: argument checks, atomic files, nearest names, model graphs."""

@@ -1,7 +1,7 @@
-"""Arguments: what is accepted, and one error message a kind.
+"""Checks of arguments, with one error message per kind of argument.
 
 Each function returns the argument as the plain Python value that the library
-stores, so that NumPy scalars are accepted everywhere and configs stay JSON.
+stores, so that NumPy scalars are accepted everywhere and configs remain JSON.
 """
 
 import math
@@ -15,27 +15,27 @@ MAX_SEED = 2**31  # seeds are int32 in compiled programs and SavedModels
 
 
 def is_integer(n):
-    """Tells whether `n` is a Python or NumPy integer; a bool is none."""
+    """Tells whether `n` is a Python or NumPy integer, but not a bool."""
     return isinstance(n, numbers.Integral) and not isinstance(n, bool)
 
 
 def is_real(x):
-    """Tells whether `x` is a finite Python or NumPy number; a bool is none."""
+    """Tells whether `x` is a finite Python or NumPy number, but not a bool."""
     real = isinstance(x, numbers.Real) and not isinstance(x, bool)
     return real and math.isfinite(x)
 
 
 def check_integer(name, value, least=None, most=None, optional=False):
-    """Returns `value` as an `int`; None too, if `optional`.
+    """Returns `value` as an `int`, or None if `optional`.
 
     Args:
         name: the argument's name, for the message.
         value: a Python or NumPy integer.
-        least, most: optional bounds, both allowed values.
+        least, most: optional bounds, which are themselves allowed.
         optional: whether None is accepted.
 
     Raises:
-        ValueError: if `value` is no integer within the bounds.
+        ValueError: if `value` is not an integer within the bounds.
     """
     if optional and value is None:
         return None
@@ -52,10 +52,10 @@ def check_integer(name, value, least=None, most=None, optional=False):
 
 
 def check_size(name, size, optional=False):
-    """Returns `size` as an `int`; None too, if `optional`.
+    """Returns `size` as an `int`, or None if `optional`.
 
     Raises:
-        ValueError: if it is no positive integer.
+        ValueError: if it is not a positive integer.
     """
     return check_integer(name, size, least=1, optional=optional)
 
@@ -67,10 +67,10 @@ def check_integers(name, values, least=1, count=None):
         name: the argument's name, for the message.
         values: a list, tuple or NumPy array of integers, at least one.
         least: int, the smallest allowed value.
-        count: optional int, how many there must be.
+        count: optional int, the required number of integers.
 
     Raises:
-        ValueError: if `values` is none of these.
+        ValueError: if `values` is invalid.
     """
     several = isinstance(values, (list, tuple)) or (
         isinstance(values, np.ndarray) and values.ndim == 1
@@ -89,10 +89,10 @@ def check_integers(name, values, least=1, count=None):
 
 
 def check_seed(seed, name="seed"):
-    """Returns `seed` as an `int`, or None for a seed that is drawn.
+    """Returns `seed` as an `int`, or None for a random seed.
 
     Raises:
-        ValueError: if it is no integer from 0 to 2³¹ - 1.
+        ValueError: if it is not an integer from 0 to 2³¹ - 1.
     """
     if seed is None:
         return None
@@ -113,17 +113,17 @@ def check_number(
     below=None,
     optional=False,
 ):
-    """Returns `value` as a `float`; None too, if `optional`.
+    """Returns `value` as a `float`, or None if `optional`.
 
     Args:
         name: the argument's name, for the message.
         value: a finite Python or NumPy number.
-        least, most: optional bounds, both allowed values.
-        above, below: optional bounds that are themselves not allowed.
+        least, most: optional bounds, which are themselves allowed.
+        above, below: optional bounds, which are themselves not allowed.
         optional: whether None is accepted.
 
     Raises:
-        ValueError: if `value` is no finite number within the bounds.
+        ValueError: if `value` is not a finite number within the bounds.
     """
     if optional and value is None:
         return None
@@ -145,7 +145,7 @@ def check_share(name, share):
     """Returns `share` as a `float`.
 
     Raises:
-        ValueError: if it is no number in [0, 1).
+        ValueError: if it is not a number in [0, 1).
     """
     return check_number(name, share, least=0, below=1)
 
@@ -154,7 +154,7 @@ def check_not_negative(name, number):
     """Returns `number` as a `float`.
 
     Raises:
-        ValueError: if it is no finite number >= 0.
+        ValueError: if it is not a finite number >= 0.
     """
     return check_number(name, number, least=0)
 
@@ -163,7 +163,7 @@ def check_positive(name, number):
     """Returns `number` as a `float`.
 
     Raises:
-        ValueError: if it is no finite number > 0.
+        ValueError: if it is not a finite number > 0.
     """
     return check_number(name, number, above=0)
 
@@ -180,15 +180,15 @@ def check_flag(name, value):
 
 
 def check_choice(name, value, choices):
-    """Returns `value`.
+    """Returns `value`, or raises if it is not an accepted value.
 
     Args:
         name: the argument's name, for the message.
-        value: what was received.
+        value: the argument that was received.
         choices: the accepted values, strings or None.
 
     Raises:
-        ValueError: if `value` is none of them.
+        ValueError: if `value` is not in `choices`.
     """
     if not any(value is c or _equal(value, c) for c in choices):
         shown = ", ".join(repr(choice) for choice in choices)
@@ -199,13 +199,13 @@ def check_choice(name, value, choices):
 
 
 def check_shape(name, tensor, expected, broadcast=0):
-    """Rejects a tensor whose shape is not the expected one.
+    """Rejects a tensor with another shape than expected.
 
     Args:
         name: the argument's name, for the message.
-        tensor: what was received; or its shape alone.
-        expected: its axes; None where any size will do.
-        broadcast: so many of the first axes may also be of size 1.
+        tensor: the tensor that was received, or its shape.
+        expected: sizes of its axes; None accepts any size.
+        broadcast: number of leading axes that may also have size 1.
 
     Raises:
         ValueError: if the number of axes or a known size differs.
@@ -231,8 +231,8 @@ def check_numbers(name, values):
         values: a number, or nested lists, tuples or arrays of numbers.
 
     Raises:
-        ValueError: if an entry is no finite number; a bool or a string is
-            none.
+        ValueError: if an entry is not a finite number; bools and strings are
+            rejected.
     """
     try:
         array = np.asarray(values)
@@ -249,7 +249,7 @@ def check_finite(name, array):
     """Returns `array` as a NumPy array.
 
     Raises:
-        ValueError: if an entry is NaN or infinite, or no number.
+        ValueError: if an entry is NaN, infinite, or not a number.
     """
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
@@ -264,12 +264,12 @@ def check_mask(name, mask, where="to attend"):
 
     Args:
         name: the argument's name, for the message.
-        mask: booleans, or integers that are True unless 0.
-        where: what True stands for, for the message.
+        mask: booleans, or integers, where 0 means False.
+        where: the meaning of True, for the message.
 
     Raises:
-        ValueError: if it is of floating numbers: an additive mask of 0 and
-            -inf would be read the wrong way.
+        ValueError: if it holds floating-point numbers, since an additive mask
+            of 0 and -inf would be inverted.
     """
     mask = ops.convert_to_tensor(mask)
     dtype = keras.backend.standardize_dtype(mask.dtype)
@@ -282,12 +282,12 @@ def check_mask(name, mask, where="to attend"):
 
 
 def _equal(value, choice):
-    """Compares strings alone: an array would compare entry by entry."""
+    """Compares strings only, since arrays compare entry by entry."""
     return isinstance(value, str) and value == choice
 
 
 def _integers(least, most):
-    """Returns words for the integers within bounds."""
+    """Describes integers within bounds in words."""
     if most is not None:
         low = "" if least is None else f" from {least}"
         return f"an integer{low} to {most}"
@@ -297,7 +297,7 @@ def _integers(least, most):
 
 
 def _range(least, most, above, below):
-    """Returns words for the numbers within bounds, with a space before."""
+    """Describes the bounds of numbers in words, after a space."""
     low, high = (above, below) if most is None else (above, most)
     low = least if low is None else low
     if low is None and high is None:

@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there."""
+"""Atomic writing of files and folders."""
 
 import contextlib
 import ctypes
@@ -15,12 +15,12 @@ LEFTOVER = re.compile(r"\.new-[0-9a-f]{8}-.+")
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yields a path beside `path` to write to; a rename follows success.
+    """Yields a temporary path to write to, which then replaces `path`.
 
-    Whenever the process dies, `path` is the old file or the new one. The
-    name beside it is new each time, so that two processes that write the
-    same file do not write into each other's. A killed process leaves that
-    name behind, for `sweep` to remove.
+    If the process is killed at any time, `path` is the old or the new file.
+    The temporary file is in the same folder and has a new name each time, so
+    that two processes that write the same file do not interfere. A killed
+    process leaves its temporary file behind, which `sweep` removes.
 
     Args:
         path: file to write, a string or `pathlib.Path`.
@@ -36,7 +36,7 @@ def replacing(path):
     ['a.txt']
     """
     path = pathlib.Path(path)
-    # the random part in front: savers look at the end of the name
+    # the random part is a prefix, since savers read the end of the name
     new = path.with_name(f".new-{secrets.token_hex(4)}-{path.name}")
     try:
         yield new
@@ -46,15 +46,15 @@ def replacing(path):
 
 
 def write_bytes(path, data):
-    """Writes a file that is whole or not there, also on a full disk.
+    """Writes a file completely or not at all, even on a full disk.
 
     Args:
         path: file to write, a string or `pathlib.Path`.
         data: bytes.
 
     Raises:
-        OSError: if the file cannot be written. It names `path`, which is
-            what it was before.
+        OSError: if the file cannot be written. The message contains `path`,
+            whose file is not changed.
     """
     try:
         with replacing(path) as new, new.open("xb") as file:
@@ -62,14 +62,14 @@ def write_bytes(path, data):
             file.flush()
             os.fsync(
                 file.fileno()
-            )  # some disks say only now that they are full
+            )  # some disks report only now that they are full
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno, reason, str(path)) from error
 
 
 def leftovers(folder):
-    """Returns what killed calls of `replacing` left in a folder, a list."""
+    """Returns the temporary files that killed processes left in a folder."""
     return [
         path
         for path in pathlib.Path(folder).iterdir()
@@ -78,9 +78,9 @@ def leftovers(folder):
 
 
 def sweep(folder):
-    """Removes what killed calls of `replacing` left in a folder.
+    """Removes the temporary files that killed processes left in a folder.
 
-    Call it only while nobody else may write there (see `locked`).
+    Call it only while no other process can write there (see `locked`).
     """
     for path in leftovers(folder):
         path.unlink(missing_ok=True)
@@ -90,19 +90,19 @@ def sweep(folder):
 def locked(path, owner, timeout=0.0):
     """Holds a lock of the operating system while the block runs.
 
-    The lock ends with the process, however it dies. The file is removed
-    with the lock; a killed process leaves the file, which locks nothing.
+    The lock ends with the process, even if it is killed. The file is removed
+    with the lock; a killed process leaves the file, but not the lock.
 
     Args:
-        path: the file that stands for the lock.
-        owner: what the lock protects, for the message.
+        path: the lock file.
+        owner: name of the locked object, for the message.
         timeout: seconds to wait for another holder.
 
     Raises:
         BlockingIOError: if another process or thread holds the lock.
-        OSError: if the file cannot be made.
+        OSError: if the file cannot be created.
     """
-    import filelock  # here: `su-models --help` does without
+    import filelock  # here: `su-models --help` does not need it
 
     lock = filelock.FileLock(path)
     try:
@@ -114,8 +114,8 @@ def locked(path, owner, timeout=0.0):
     try:
         yield
     finally:
-        # before the release: who opened this file meanwhile sees that it is
-        # gone, and makes another
+        # before the release: a process that has opened this file in the
+        # meantime notices that it is deleted, and creates a new one
         with contextlib.suppress(OSError):
             os.unlink(path)
         lock.release()
@@ -123,18 +123,18 @@ def locked(path, owner, timeout=0.0):
 
 @contextlib.contextmanager
 def replacing_folder(path, check):
-    """Yields a new folder's path; once it is filled, it takes `path`'s place.
+    """Yields the path of a temporary folder, which then replaces `path`.
 
-    Whenever the process dies, `path` is the old folder or the new one. Where
-    the operating system cannot exchange two folders in one step (Linux and
+    If the process is killed at any time, `path` is the old or the new folder.
+    If the operating system cannot exchange two folders in one step (Linux and
     macOS can), `path` may be absent after a kill between two renames; the
-    next call puts the old folder back first. Each call removes what killed
-    ones left.
+    next call restores the old folder first. Each call removes the leftovers
+    of killed processes.
 
     Args:
         path: folder to write, a string or `pathlib.Path`. Links are followed.
-        check: function of `path`, called if that exists; raises an error if
-            it must not be replaced.
+        check: function of `path` that raises an error if `path` must not be
+            replaced; called if `path` exists.
 
     Raises:
         BlockingIOError: if another process is writing the same folder.
@@ -175,9 +175,9 @@ def exchange(a, b):
     """Exchanges two paths in one step, if the operating system can.
 
     Returns:
-        Whether it did.
+        Whether the paths were exchanged.
     """
-    calls = {  # function, what stands before each path, flag
+    calls = {  # function, arguments before each path, flag
         "linux": ("renameat2", [-100], 2),  # AT_FDCWD, RENAME_EXCHANGE
         "darwin": ("renamex_np", [], 2),  # RENAME_SWAP
     }
@@ -192,13 +192,13 @@ def exchange(a, b):
 
 
 def _recover(path):
-    """Puts back a folder that a kill left aside, and removes leftovers."""
+    """Restores a folder that a killed process moved, removes leftovers."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
     for work in path.parent.iterdir():
         if not name.fullmatch(work.name) or not work.is_dir():
             continue
         if not {entry.name for entry in work.iterdir()} <= {"new", "old"}:
-            continue  # not ours
+            continue  # not a leftover
         if (work / "old").exists() and not path.exists():
             (work / "old").rename(path)
         shutil.rmtree(work, ignore_errors=True)

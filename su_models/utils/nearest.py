@@ -1,8 +1,8 @@
-"""The known name that is nearest to one that is not known."""
+"""The known name nearest to an unknown name."""
 
 
 def nearest(word, words):
-    """Returns the word at the smallest edit distance, None of none."""
+    """Returns the word at the smallest edit distance, or None."""
     folded = word.casefold()
     return min(
         words,
@@ -12,7 +12,7 @@ def nearest(word, words):
 
 
 def edit_distance(a, b):
-    """Returns how many insertions, deletions, replacements turn a into b.
+    """Returns the least number of edits of characters that turn a into b.
 
     Example:
 

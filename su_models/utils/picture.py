@@ -1,4 +1,4 @@
-"""Many small images as one picture, and pictures as PNG."""
+"""Grids of images as one picture, and PNG files."""
 
 import io
 
@@ -7,21 +7,21 @@ from keras import ops
 
 
 def image_grid(images, columns, pixel=4, gap=1):
-    """Lays images out in rows, on white.
+    """Arranges images in rows on a white background.
 
     Args:
-        images: floats `(n, height, width, channels)` with values in -1 ... 1;
-            what is outside is clipped. `n` is known and divisible by
-            `columns`.
-        columns: int >= 1. Images in a row.
-        pixel: int >= 1. Each pixel becomes a square of so many.
-        gap: int >= 0. White pixels around each image.
+        images: floats `(n, height, width, channels)` in -1 ... 1; other
+            values are clipped. `n` is known and divisible by `columns`.
+        columns: int >= 1. Number of images in a row.
+        pixel: int >= 1. Side of the square that each pixel becomes.
+        gap: int >= 0. Number of white pixels around each image.
 
     Returns:
         A uint8 tensor `(rows, columns, channels)` of pixels, 0 ... 255.
 
     Raises:
-        ValueError: if the images do not fill their rows or have no 4 axes.
+        ValueError: if the images do not fill their rows or do not have 4
+            axes.
 
     Example:
 
@@ -50,7 +50,7 @@ def image_grid(images, columns, pixel=4, gap=1):
 
 
 def side_by_side(left, right, columns):
-    """Returns two grids of images in one picture, with white between.
+    """Returns two grids of images in one picture, with a white gap.
 
     Args:
         left, right: floats `(n, height, width, channels)` as for
@@ -66,7 +66,7 @@ def side_by_side(left, right, columns):
 
 
 def filled_grid(images):
-    """Returns any number of images as a square picture, the rest white.
+    """Returns any number of images as a square picture, filled with white.
 
     Args:
         images: floats `(n, height, width, channels)`, n >= 1.
@@ -81,7 +81,7 @@ def filled_grid(images):
 
 def png(picture):
     """Returns a uint8 picture, grey or RGB, as the bytes of a PNG file."""
-    from matplotlib import image as image_files  # here: it takes its time
+    from matplotlib import image as image_files  # here: the import is slow
 
     pixels = ops.convert_to_numpy(picture)
     if pixels.shape[-1] == 1:

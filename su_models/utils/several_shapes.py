@@ -2,11 +2,11 @@
 
 
 class SeveralShapes(tuple):
-    """What `compute_output_shape` returns for several outputs.
+    """The result of `compute_output_shape` for several outputs.
 
-    It is the tuple of their shapes. A slice of it is an error: Keras' layers
-    that wrap another one, such as `keras.layers.TimeDistributed`, cut the
-    batch off what they take for the one shape.
+    It is the tuple of their shapes. Slicing it raises an error: Keras layers
+    that wrap another layer, such as `keras.layers.TimeDistributed`, would
+    slice it like a single shape to remove the batch axis.
 
     Example:
 
@@ -18,7 +18,7 @@ class SeveralShapes(tuple):
     def __getitem__(self, index):
         if isinstance(index, slice):
             raise ValueError(
-                "The layer must have one output, where another layer wraps "
-                f"it. Received: a layer with outputs of the shapes {self}"
+                "The layer must have one output to be wrapped by another "
+                f"layer. Received: a layer with outputs of the shapes {self}"
             )
         return super().__getitem__(index)

@@ -1,14 +1,14 @@
-"""Takes out of a loop what a model computes from fixed inputs."""
+"""Splits off the part of a model that depends only on fixed inputs."""
 
 import keras
 
 
 def split_model(model, inputs):
-    """Splits a model into what depends on some inputs alone, and the rest.
+    """Splits a model into a part that depends on some inputs, and the rest.
 
-    A loop that changes only the other inputs then runs the first part once,
-    before it begins. Both parts share the layers of `model`, which stays as
-    it is.
+    A loop that changes only the other inputs can run the first part once,
+    before it begins. Both parts share the layers of `model`, which is not
+    changed.
 
     Args:
         model: a `keras.Model`.
@@ -16,9 +16,9 @@ def split_model(model, inputs):
 
     Returns:
         `(first, rest)`: `first` maps `inputs` to a list of tensors; `rest`
-        maps all inputs of `model`, followed by those tensors, to what `model`
-        returns. `(None, model)` if there is nothing to take out, or if
-        `model` is not purely functional: its own `call` decides then.
+        maps all inputs of `model`, followed by these tensors, to the outputs
+        of `model`. `(None, model)` if there is no such part, or if `model` is
+        not purely functional.
 
     Example:
 
@@ -36,8 +36,8 @@ def split_model(model, inputs):
     if type(model) is not type(plain):
         return None, model
     splitter = _Splitter(inputs)
-    # not `keras.Model(taken, ...)`: in Keras 3.15 that spoils `get_config` of
-    # the original, and fails where a layer is used twice
+    # in Keras 3.15 `keras.Model(taken, ...)` would break `get_config` of the
+    # original, and fail if a layer is used twice
     copy = keras.models.clone_model(
         plain,
         input_tensors=model.input,
@@ -52,14 +52,14 @@ def split_model(model, inputs):
 
 
 class _Splitter:
-    """Calls the operations of a graph again, once more for the rest."""
+    """Calls the operations of a graph again, for both parts."""
 
     def __init__(self, inputs):
         self.inputs = {id(x) for x in inputs}
-        self.known = {id(x): x for x in inputs}  # what depends on them alone
-        self.taken = []  # such tensors, where something else needs them
-        self.given = []  # the inputs that stand for those in the rest
-        self.twins = {}  # by the id of a tensor: itself, its twin in the rest
+        self.known = {id(x): x for x in inputs}  # tensors of the first part
+        self.taken = []  # outputs of the first part
+        self.given = []  # the corresponding inputs of the rest
+        self.twins = {}  # maps the id of a tensor to it and its twin
 
     def call(self, operation, *args, **kwargs):
         flat = keras.tree.flatten
@@ -77,7 +77,7 @@ class _Splitter:
         return outputs
 
     def take(self, x):
-        """Ends the first part at `x` if it has come so far."""
+        """Makes `x` an output of the first part if it belongs to it."""
         if id(x) in self.known and id(x) not in {*self.inputs, *self.twins}:
             twin = keras.Input(batch_shape=x.shape, dtype=x.dtype)
             self.taken.append(x)

@@ -102,7 +102,7 @@ def test_an_interrupted_train_says_how_to_go_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Line, "train", interrupted)
     result = run("train", "line", "--output", tmp_path)
-    assert result.exit_code == 130 and "goes on from here" in result.output
+    assert result.exit_code == 130 and "resumes the training" in result.output
 
 
 def test_a_training_of_one_epoch_is_drawn_too(tmp_path):

@@ -62,7 +62,10 @@ def test_each_rule_makes_a_step_independent_of_depth():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({}, "must be a layer. Received: encoder_layers=0, decoder_layers=0"),
+        (
+            {},
+            "at least one layer. Received: encoder_layers=0, decoder_layers=0",
+        ),
         ({"encoder_layers": -1}, "Received: encoder_layers=-1"),
         ({"encoder_layers": 2.0}, "Received: encoder_layers=2.0"),
         ({"decoder_layers": True}, "Received: decoder_layers=True"),

@@ -63,6 +63,7 @@ def make(tmp_path):
         ("bench", "-m benchmarks.two"),
         ("bench", "-legacy/bin/python"),
         ("lint", "-m ruff format --check ."),
+        ("lint", "-m codespell_lib"),
         ("articles", "tools/articles.py --write"),
         ("examples-smoke", "my checkout/examples/one.py --smoke"),
     ],

@@ -1,1 +1,1 @@
-"""Attention: who looks at whom, and how hard."""
+"""Attention layers: dense, sparse, relative, residual and gated."""

@@ -1,4 +1,4 @@
-"""Self-attention with holes."""
+"""Atrous (dilated) self-attention."""
 
 import keras
 
@@ -8,7 +8,7 @@ from su_models.ops.sparse_attention import atrous_attention, check_rate
 
 @keras.saving.register_keras_serializable(package="su_models")
 class AtrousSelfAttention(BaseSelfAttention):
-    """Attends to the tokens a multiple of `rate` away.
+    """Attends to the tokens whose distance is a multiple of `rate`.
 
     Article: https://kexue.fm/archives/6853
         《为节约而生：从标准Attention到稀疏Attention》
@@ -17,12 +17,12 @@ class AtrousSelfAttention(BaseSelfAttention):
 
         Attention(Q, K, V) = softmax(Q Kᵀ / √d) V                    Eq. (1)
 
-    It equals `MultiHeadAttention` with these holes in its mask, has the same
+    It equals `MultiHeadAttention` with that pattern as its mask, has the same
     variables (`set_weights(dense.get_weights())`), and costs O(n²/rate): the
-    sequence is dealt to `rate` sequences, each attending densely.
+    sequence is split into `rate` sequences with dense attention in each.
 
-    Differs: in the author's code the zeros that fill up the sequence take
-    part in the softmax; here a key outside of the sequence or of a mask has
+    Differs: in the author's code the zeros that pad the sequence take part
+    in the softmax; here a key that is masked or outside the sequence has
     no weight, and a query without keys has context 0. The mask of the
     queries passes through.
 
@@ -32,19 +32,19 @@ class AtrousSelfAttention(BaseSelfAttention):
         rate: int > 0. Step between positions to attend to. It may exceed n.
         key_dim, output_dim, use_bias, rotary_base, dropout,
             kernel_initializer, bias_initializer, seed, num_key_value_heads:
-            as those of `MultiHeadAttention`.
+            see `MultiHeadAttention`.
 
     Call arguments:
         query: `(batch, n, features)`, of any n.
         value: as `query`. None: `query`.
         key: as `query`. None: `value`.
-        attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. The second
-            is read only where the layer looks.
+        attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. Of the
+            second form, only the pairs of the pattern are read.
         use_causal_mask: bool. Whether query i attends to keys up to i.
-        mask: booleans `(batch, n)`, the padding; usually not passed, but
-            taken from upstream.
-        positions: integers, `(n,)` or `(batch, n)`, to be rotated. None: 0,
-            ..., n - 1.
+        mask: booleans `(batch, n)`, False for padding; Keras passes the
+            mask that an upstream layer attached.
+        positions: integers, `(n,)` or `(batch, n)`, for the rotation.
+            Defaults to 0, ..., n - 1.
 
     Returns:
         A tensor `(batch, n, output_dim)`.

@@ -1,4 +1,4 @@
-"""What the attention layers share: rotation, projections, call, cache."""
+"""Bases of the attention layers: rotation, projections, call and cache."""
 
 import keras
 from keras import ops
@@ -24,28 +24,30 @@ from su_models.utils.checks import (
 
 
 class BaseAttention(keras.layers.Layer):
-    """Rotation, dropout, and decoding with a cache of keys and values.
+    """Base with rotation, dropout, and decoding with a key-value cache.
 
-    A subclass has these hooks, of which the last is its mathematics:
+    A subclass defines these hooks; the last one holds its mathematics:
 
     * `_project(query, positions)` returns q, k and v of one sequence, q and
       k rotated: `(batch, n, heads, dim)`;
-    * `_queries(query, positions)` returns q alone, for cross-attention;
-    * `_cache_sizes()` returns the heads and the two sizes of a cache;
-    * `_attend(q, k, v, masks, training, **options)` returns what `call`
-      returns. The options are the call arguments of this subclass alone.
+    * `_queries(query, positions)` returns only q, for cross-attention;
+    * `_cache_sizes()` returns the number of heads in a cache, and the sizes
+      of a key and of a value;
+    * `_attend(q, k, v, masks, training, **options)` returns the result of
+      `call`. The options are the call arguments that only this subclass has.
 
-    Decoding is the method `step`, and neither a class nor arguments of
-    `call`: it uses the same hooks, so every form of attention (relative,
-    residual, gated, grouped queries) can be decoded without a line of its
-    own, and a call recorded from a functional model is replayed on one token
-    with the arguments that it had.
+    Decoding is a method, `step`, rather than a class or arguments of `call`.
+    It uses the same hooks, so every form of attention (relative, residual,
+    gated, grouped queries) decodes without code of its own, and a call that
+    a functional model recorded can be replayed on one token with the same
+    arguments.
 
     Args:
         key_dim: int > 0. Size of a head of queries and keys.
         rotary_base: float > 0. Rotates queries and keys by their positions
-            (`RotaryEmbedding`); `key_dim` is even then. None: no rotation.
-        dropout: float in [0, 1). Share of the attention weights that is set
+            (`RotaryEmbedding`); `key_dim` must then be even. None: no
+            rotation.
+        dropout: float in [0, 1). Share of the attention weights that are set
             to zero in training.
         seed: int. Seed of the dropout.
     """
@@ -74,10 +76,10 @@ class BaseAttention(keras.layers.Layer):
         )
 
     def empty_cache(self, batch_size, length):
-        """Returns a cache of `length` slots, none of them written yet.
+        """Returns an empty cache of `length` slots.
 
         Returns:
-            A pair of keys and values, `(batch_size, heads, length, dim)`, of
+            A pair of keys and values, `(batch_size, heads, length, dim)`, in
             the compute dtype.
         """
         heads, *dims = self._cache_sizes()
@@ -98,34 +100,35 @@ class BaseAttention(keras.layers.Layer):
     ):
         """Attends to a cache, for decoding token by token.
 
-        With an `index` the keys and values of `query` are written into the
-        cache, from slot `index` on, and only slots written so far are
-        attended to. Without one the cache is attended to as it is
-        (cross-attention). The room of a cache does not grow, so one compiled
+        With an `index`, the step writes the keys and values of `query` into
+        the cache, from slot `index` on, and attends only to the slots written
+        so far. Without an `index`, it attends to the cache as it is
+        (cross-attention). The size of a cache is fixed, so one compiled
         program serves every token.
 
         Args:
             query: `(batch, n, features)`: a prompt, or one token.
             cache: a pair of keys and values, `(batch, heads, slots, dim)`,
-                from `empty_cache`, `compute_cache` or the step before.
+                from `empty_cache`, `compute_cache` or the previous step.
             index: the first slot to write: an integer, or integers
                 `(batch,)`, of any integer dtype.
             attention_mask: booleans, `(batch, slots)` or `(batch, n, slots)`.
-            use_causal_mask: whether token i of `query` attends to no later
-                token of `query`.
-            positions: integers, `(n,)` or `(batch, n)`, of the tokens, to be
-                rotated. None: the slots, or 0, ..., n - 1 without `index`.
-            **options: call arguments that this class has beside those of
-                every attention layer, such as `attention_bias`.
+            use_causal_mask: bool. Whether each token of `query` attends to no
+                later token of `query`.
+            positions: integers, `(n,)` or `(batch, n)`: positions of the
+                tokens for the rotation. Defaults to the slots, or to 0, ...,
+                n - 1 without `index`.
+            **options: call arguments that this class has in addition to those
+                of every attention layer, such as `attention_bias`.
 
         Returns:
-            `(outputs, cache)`: what a call of the layer returns, and the
+            `(outputs, cache)`: the result of the layer's `call`, and the
             cache with the new keys and values.
 
         Raises:
             ValueError: if an argument has a wrong shape, or `query` does not
-                fit in the cache. In a compiled program, where `index` has no
-                value yet, the outputs are NaN then.
+                fit in the cache. A compiled program cannot read `index` and
+                returns NaN outputs instead.
         """
         query, options = keras.tree.map_structure(
             self._converted, (query, options)
@@ -146,7 +149,7 @@ class BaseAttention(keras.layers.Layer):
             k, v = (
                 update_cache(old, _swapped(x), index)
                 for old, x in zip(cache, new, strict=True)
-            )
+            )  # (b, h, slots, dim)
         keys, pairs = split_attention_mask(
             query.shape, (query.shape[0], k.shape[2]), attention_mask
         )
@@ -154,14 +157,14 @@ class BaseAttention(keras.layers.Layer):
             order = causal_mask(n, slots, 0 if first is None else first)
         elif first is None:
             order = None
-        else:  # all that is written
+        else:  # all slots that are written
             order = causal_mask(1, slots, first + (n - 1))
         masks = AttentionMasks(keys, both_masks(pairs, order))
         outputs = self._attend(q, _swapped(k), _swapped(v), masks, **options)
         return outputs, (k, v)
 
     def _converted(self, x):
-        """Returns what a call of the layer makes of an argument."""
+        """Casts an argument as a call of the layer would."""
         policy = self.dtype_policy
         return policy.convert_input(x, self.autocast, policy.compute_dtype)
 
@@ -178,7 +181,7 @@ class BaseAttention(keras.layers.Layer):
             check_shape("cache", x, (batch_size, heads, slots, dim))
 
     def _rotate(self, x, positions=None):
-        """Returns `x` rotated, or `x` itself where nothing is rotated."""
+        """Returns `x` rotated, or `x` itself without a `rotary_base`."""
         if self.rotary_base is not None:
             return self.rotary(x, positions=positions)
         if positions is not None:
@@ -189,7 +192,7 @@ class BaseAttention(keras.layers.Layer):
         return x
 
     def _drop(self, weights, training):
-        """Returns attention weights, some of them zero in training."""
+        """Applies dropout to attention weights in training."""
         if not (training and self.dropout):
             return weights
         return keras.random.dropout(
@@ -206,22 +209,22 @@ class BaseAttention(keras.layers.Layer):
 
 
 class BaseMultiHeadAttention(BaseAttention):
-    """Projections q, k, v, o, of the shapes of `keras.layers` (3.15).
+    """Base with the projections q, k, v, o in the shapes of Keras (3.15).
 
     The variables are, in this order, the kernels and (with `use_bias`)
     biases of q, k, v and o: `(d, heads, key_dim)`, `(heads, key_dim)`,
     twice; `(d, heads, head_dim)`, `(heads, head_dim)`; `(heads, head_dim,
-    output_dim)`, `(output_dim,)`. So `set_weights` takes those of any other
-    attention layer of the library, and those of Keras.
+    output_dim)`, `(output_dim,)`. So `set_weights` accepts the weights of any
+    other attention layer of the library, and of Keras' layer.
 
-    A subclass has `_attend(q, k, v, masks, training, **options)`; `call` has
-    the form of Keras. A subclass with options of its own repeats the
-    signature of `call` and passes them to `_call`.
+    A subclass defines `_attend(q, k, v, masks, training, **options)`; `call`
+    has the signature of Keras' layer. A subclass with options of its own
+    repeats the signature of `call` and passes them to `_call`.
 
     Args: those that `MultiHeadAttention` shares with the sparse layers.
     """
 
-    same_length = False  # whether keys stand where the queries do
+    same_length = False  # whether keys and queries have the same positions
 
     def __init__(
         self,
@@ -332,8 +335,8 @@ class BaseMultiHeadAttention(BaseAttention):
             inputs: query, value and key.
             implicit_masks: `mask`, then those of query, value and key, as
                 Keras passes them.
-            attention_mask, use_causal_mask, positions: as of `call`.
-            **options: as of `_attend`.
+            attention_mask, use_causal_mask, positions: as in `call`.
+            **options: as in `_attend`.
         """
         query, value, key = inputs
         mask, query_mask, value_mask, key_mask = implicit_masks
@@ -349,8 +352,8 @@ class BaseMultiHeadAttention(BaseAttention):
             )
         value = query if alone else value
         key = value if key is None else key
-        q = self._queries(query, positions)
-        k, v = self._keys_and_values(
+        q = self._queries(query, positions)  # (b, n, h, key_dim)
+        k, v = self._keys_and_values(  # (b, m, groups, key_dim | head_dim)
             value,
             key,
             positions if alone or self.same_length else None,
@@ -375,7 +378,7 @@ class BaseMultiHeadAttention(BaseAttention):
         Args:
             value: `(batch, m, features)`, such as an encoder's output.
             key: `(batch, m, features)`. None: `value`.
-            positions: integers, `(m,)` or `(batch, m)`, to be rotated.
+            positions: integers, `(m,)` or `(batch, m)`, for the rotation.
 
         Returns:
             A pair of keys and values, `(batch, heads, m, dim)`.
@@ -440,10 +443,10 @@ class BaseMultiHeadAttention(BaseAttention):
 
 
 class BaseSelfAttention(BaseMultiHeadAttention):
-    """Self-attention that gathers its masks instead of making one of n².
+    """Base of self-attention that never builds an n × n mask.
 
-    A subclass has `_sparse(q, k, v, causal, key_mask, pair_mask, drop)`,
-    which calls one of `su_models.ops` with its own sizes.
+    A subclass defines `_sparse(q, k, v, causal, key_mask, pair_mask, drop)`,
+    which calls a function of `su_models.ops` with its own sizes.
     """
 
     same_length = True
@@ -451,13 +454,13 @@ class BaseSelfAttention(BaseMultiHeadAttention):
     def step(self, *args, **kwargs):
         """Raises an error: a sparse layer attends to whole sequences.
 
-        `MultiHeadAttention` has the same variables; give it the pattern as
-        its `attention_mask`.
+        To decode, use a `MultiHeadAttention`, which has the same variables,
+        and pass the pattern as its `attention_mask`.
         """
         raise NotImplementedError(
             f"`{type(self).__name__}` has no `step`. Decode with a "
-            "`MultiHeadAttention` of the same variables, whose "
-            "`attention_mask` is the pattern of this layer."
+            "`MultiHeadAttention` that has the same variables, and pass it "
+            "the pattern of this layer as `attention_mask`."
         )
 
     def _attend(self, q, k, v, masks, training=None):
@@ -483,10 +486,10 @@ def _check_shape(name, shape):
 
 
 def _check_features(name, x, dense, lengths):
-    """Rejects inputs with features that the layer was not built on."""
+    """Rejects inputs whose features differ from those of `build`."""
     check_shape(name, x, (*lengths, dense.kernel.shape[0]))
 
 
 def _swapped(x):
-    """Returns `(b, h, n, d)` of `(b, n, h, d)`, and the other way round."""
+    """Swaps the second and third axis: `(b, n, h, d)` to `(b, h, n, d)`."""
     return ops.transpose(x, (0, 2, 1, 3))

@@ -1,4 +1,4 @@
-"""The mask of language models as a layer."""
+"""The causal mask of language models, as a layer."""
 
 import keras
 from keras import ops
@@ -8,13 +8,13 @@ from su_models.ops.attention_mask import causal_mask
 
 @keras.saving.register_keras_serializable(package="su_models")
 class CausalMask(keras.layers.Layer):
-    """Lets each token attend to itself and to those before it.
+    """Lets each token attend to itself and to earlier tokens.
 
     Article: https://kexue.fm/archives/6933
         《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
 
     One mask serves all blocks: pass it to an attention layer as
-    `attention_mask`. Padding is not looked at.
+    `attention_mask`. The layer ignores padding.
 
     Call arguments:
         inputs: any tensor `(batch, n, ...)`; only its length is read.
@@ -38,7 +38,7 @@ class CausalMask(keras.layers.Layer):
         return causal_mask(n, n)
 
     def compute_mask(self, inputs, mask=None):
-        return None  # a mask is no sequence
+        return None  # a mask is not a sequence
 
     def compute_output_spec(self, inputs):
         _check_rank(inputs)

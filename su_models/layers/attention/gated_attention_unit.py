@@ -36,28 +36,28 @@ class GatedAttentionUnit(BaseAttention):
         A = relu²(Q(Z) K(Z)ᵀ / √s) / n                        Eq. (4)
         U = φ(X W_u),  V = φ(X W_v),  Z = φ(X W_z)
 
-    Q and K scale and shift each of the s features of Z. Two of these layers
-    with `units` = 2d have about the weights of one block of attention and
-    feed-forward network. n is the number of tokens that a query may attend
-    to. The author later found that softmax generalizes better to other
-    lengths than relu², best with scores that grow with the length (9019):
-    that is `normalization="softmax_plus"`.
+    Q and K scale and shift each of the s features of Z. n is the number of
+    tokens that a query may attend to. Two of these layers with `units` = 2d
+    have about as many weights as one block of attention and feed-forward
+    network. The author later found that softmax generalizes better to other
+    lengths than relu², and best when the scores grow with the length (9019):
+    `normalization="softmax_plus"`.
 
-    Differs: the author's scale 1/(ns), not the 1/n² of the paper's code.
+    Differs: uses the author's scale 1/(ns), not the 1/n² of the paper's code.
 
-    Masks are those of `MultiHeadAttention`. A query that may attend to
-    nothing has A V = 0, so its output is the output bias. Variables: scale
-    and shift of Q, of K, then kernel and bias of (U, V, Z), of O. Token by
-    token it is the method `step`, with a cache of K and V.
+    Masks work as in `MultiHeadAttention`. A query that may attend to no token
+    has A V = 0, so its output is the output bias. The variables are the scale
+    and shift of Q, those of K, the kernel and bias of (U, V, Z), and those of
+    O. The method `step` decodes token by token, with a cache of K and V.
 
     Args:
         units: int > 0. Size e of U and V.
         key_dim: int > 0. Size s of queries and keys.
         activation: φ.
-        use_bias: bool. Whether the projections have biases, and Q and K
+        use_bias: bool. Whether the projections have biases, and Q and K have
             shifts.
         rotary_base: float > 0. Rotates queries and keys (`RotaryEmbedding`);
-            `key_dim` is even then. None: no rotation.
+            `key_dim` must then be even. None: no rotation.
         normalization: "squared_relu", "softmax" or "softmax_plus"; see
             `su_models.layers.attention.weights`.
         dropout: float in [0, 1). Share of the weights zeroed in training.
@@ -69,8 +69,10 @@ class GatedAttentionUnit(BaseAttention):
         attention_mask: booleans, `(batch, length)` or `(batch, length,
             length)`.
         use_causal_mask: bool. Whether token i attends to tokens up to i.
-        mask: booleans `(batch, length)`, usually taken from upstream.
-        positions: integers, `(length,)` or `(batch, length)`, to be rotated.
+        mask: booleans `(batch, length)`; Keras passes the mask that an
+            upstream layer attached.
+        positions: integers, `(length,)` or `(batch, length)`, for the
+            rotation.
         return_attention_scores: bool. Whether to return A as well.
 
     Returns:
@@ -78,8 +80,8 @@ class GatedAttentionUnit(BaseAttention):
         length)`.
 
     Raises:
-        ValueError: if an argument has a wrong shape, or an odd `key_dim` is
-            to be rotated.
+        ValueError: if an argument has a wrong shape, or `rotary_base` is set
+            and `key_dim` is odd.
 
     Example:
 
@@ -171,7 +173,7 @@ class GatedAttentionUnit(BaseAttention):
         )
 
     def _project(self, inputs, positions):
-        """Returns (Q, U), K and V; all but U with one head, `(b, n, 1, .)`."""
+        """Returns (Q, U), K and V; Q, K and V have one head, `(b, n, 1, .)`."""
         features = self.input_dense.kernel.shape[0]
         check_shape("inputs", inputs, (None, None, features))
         u, v, z = ops.split(
@@ -193,17 +195,17 @@ class GatedAttentionUnit(BaseAttention):
         scores = attention_scores(q * self.key_dim**-0.5, k)  # (b, 1, n, m)
         mask = joined_mask(masks, *ops.shape(scores)[2:])
         if mask is not None:
-            mask = ops.expand_dims(mask, 1)
+            mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
         a = attention_weights(scores, mask, self.normalization)
         a = ops.cast(a, self.compute_dtype)
         context = attention_context(self._drop(a, training), v)  # (b, n, 1, e)
-        context = ops.cast(context[:, :, 0], self.compute_dtype)
+        context = ops.cast(context[:, :, 0], self.compute_dtype)  # (b, n, e)
         outputs = self.output_dense(u * context)
         return (outputs, a[:, 0]) if return_attention_scores else outputs
 
     def _queries(self, inputs, positions):
         raise ValueError(
-            "`index` must be given: the unit attends to its own inputs alone. "
+            "`index` must be given: the unit attends only to its own inputs. "
             "Received: index=None"
         )
 
@@ -211,7 +213,7 @@ class GatedAttentionUnit(BaseAttention):
         return 1, self.key_dim, self.units
 
     def compute_output_spec(self, *args, **kwargs):
-        # by tracing `call`, which depends on more than shapes
+        # Keras traces `call`, since the result depends on more than shapes
         return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def compute_output_shape(self, input_shape):

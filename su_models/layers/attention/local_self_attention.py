@@ -1,4 +1,4 @@
-"""Self-attention to what is near."""
+"""Self-attention to nearby tokens."""
 
 import keras
 
@@ -19,13 +19,13 @@ class LocalSelfAttention(BaseSelfAttention):
 
     It equals `MultiHeadAttention` with that band as its mask, has the same
     variables (`set_weights(dense.get_weights())`), and costs O(n window):
-    tokens are projected once, and a block of queries meets only the block
-    of keys that it can reach.
+    tokens are projected once, and each block of queries is compared only
+    with the keys within its reach.
 
-    Differs: the author's code projects every window anew, and lets padding
-    into the softmax; here a key outside of the sequence, of the window or of
-    a mask has no weight, and a query without keys has context 0. The mask of
-    the queries passes through.
+    Differs: the author's code projects each window again, and includes
+    padding in the softmax; here a key that is masked, or outside the sequence
+    or the window, has no weight, and a query without keys has context 0. The
+    mask of the queries passes through.
 
     Args:
         num_heads: int > 0. Number of heads.
@@ -34,19 +34,19 @@ class LocalSelfAttention(BaseSelfAttention):
             exceed n.
         key_dim, output_dim, use_bias, rotary_base, dropout,
             kernel_initializer, bias_initializer, seed, num_key_value_heads:
-            as those of `MultiHeadAttention`.
+            see `MultiHeadAttention`.
 
     Call arguments:
         query: `(batch, n, features)`, of any n.
         value: as `query`. None: `query`.
         key: as `query`. None: `value`.
-        attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. The second
-            is read only where the layer looks.
+        attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. Of the
+            second form, only the pairs of the pattern are read.
         use_causal_mask: bool. Whether query i attends to keys up to i.
-        mask: booleans `(batch, n)`, the padding; usually not passed, but
-            taken from upstream.
-        positions: integers, `(n,)` or `(batch, n)`, to be rotated. None: 0,
-            ..., n - 1.
+        mask: booleans `(batch, n)`, False for padding; Keras passes the
+            mask that an upstream layer attached.
+        positions: integers, `(n,)` or `(batch, n)`, for the rotation.
+            Defaults to 0, ..., n - 1.
 
     Returns:
         A tensor `(batch, n, output_dim)`.

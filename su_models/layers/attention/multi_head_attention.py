@@ -19,7 +19,7 @@ from su_models.utils.checks import check_choice, check_flag
 
 @keras.saving.register_keras_serializable(package="su_models")
 class MultiHeadAttention(BaseMultiHeadAttention):
-    """Attention of several heads, with the author's masks and positions.
+    """Multi-head attention with the author's masks and positions.
 
     Article: https://kexue.fm/archives/4765
         《Attention is All You Need》浅读（简介+代码）
@@ -33,31 +33,32 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V)     Eq. (6)
 
     Token order enters only through rotated queries and keys (`rotary_base`),
-    a bias of the scores (`RelativePositionBias`), and masks: causal, or of a
-    prefix that is seen whole (UniLM: `attention_mask=ops.prefix_mask(...)`).
-    `RelativeMultiHeadAttention` and `ResidualMultiHeadAttention` add
-    embeddings of relative positions and the scores of the layer before.
+    a bias of the scores (`RelativePositionBias`), and masks: a causal mask, or
+    UniLM's mask, causal after a prefix (`attention_mask=prefix_mask(...)`).
+    `RelativeMultiHeadAttention` adds embeddings of relative positions, and
+    `ResidualMultiHeadAttention` the scores of the previous layer.
 
-    True = attend. The padding of the keys is masked by the implicit mask of
-    an upstream layer, `mask=`, or `attention_mask=`. A query that may attend
-    to nothing has context 0, so its output is the output bias. The mask of
-    the queries passes through. Variables: those of Keras, in the order q, k,
-    v, o; initializers see each kernel as the matrix that it is.
+    In masks, True means "attend". The padding of the keys is masked by the
+    implicit mask of an upstream layer, by `mask`, or by `attention_mask`. A
+    query that may attend to no key has context 0, so its output is the output
+    bias. The mask of the queries passes through. The variables are those of
+    Keras' layer, in the order q, k, v, o; initializers see each kernel as a
+    matrix.
 
-    Token by token it is the method `step`, with a cache of keys and values.
+    The method `step` decodes token by token, with a cache of keys and values.
 
     Args:
         num_heads: int > 0. Number of heads.
         head_dim: int > 0. Size of a head of the values.
         key_dim: int > 0. Size of a head of queries and keys. None:
             `head_dim`.
-        output_dim: int > 0. Size of the output. None: that of the queries.
+        output_dim: int > 0. Size of the output. Defaults to that of `query`.
         use_bias: bool. Whether the projections have biases.
         rotary_base: float > 0. Rotates queries and keys (`RotaryEmbedding`);
-            `key_dim` is even then. None: no rotation.
+            `key_dim` must then be even. None: no rotation.
         normalization: "softmax"; "softmax_plus", which scales the scores
-            with the length, so that their entropy stays; "squared_relu".
-            See `su_models.layers.attention.weights`.
+            with the length to keep the entropy of the weights constant; or
+            "squared_relu". See `su_models.layers.attention.weights`.
         attention_scale: bool. Whether the scores are divided by `√key_dim`.
         dropout: float in [0, 1). Share of the weights zeroed in training.
         kernel_initializer: of the projections.
@@ -74,12 +75,14 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         key: `(batch, m, features)`. None: `value`.
         attention_mask: booleans, `(batch, m)` or `(batch, n, m)`.
         use_causal_mask: bool. Whether query i attends to keys up to i.
-        mask: booleans `(batch, m)`, padding of self-attention; usually not
-            passed, but taken from upstream, as `query_mask`, `value_mask`
-            and `key_mask` are.
-        positions: integers, `(n,)` or `(batch, n)`, of the queries (and of
-            the keys in self-attention) to be rotated. None: 0, ..., n - 1.
-        attention_bias: `(1|batch, 1|heads, n, m)`, added to scaled scores.
+        mask: booleans `(batch, m)`, the padding in self-attention. Keras
+            passes it, like `query_mask`, `value_mask` and `key_mask`, from
+            upstream layers.
+        positions: integers, `(n,)` or `(batch, n)`: positions of the queries
+            (and of the keys in self-attention) for the rotation. Defaults
+            to 0, ..., n - 1.
+        attention_bias: `(1|batch, 1|heads, n, m)`, added to the scaled
+            scores.
         return_attention_scores: bool. Whether to return the weights as well.
 
     Returns:
@@ -87,8 +90,8 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         `(batch, heads, n, m)`.
 
     Raises:
-        ValueError: if an argument has a wrong shape, an odd `key_dim` is to
-            be rotated, or arguments contradict each other.
+        ValueError: if an argument has a wrong shape, `rotary_base` is set
+            and `key_dim` is odd, or arguments contradict each other.
 
     Example:
 
@@ -99,7 +102,7 @@ class MultiHeadAttention(BaseMultiHeadAttention):
     >>> tuple(attention(x, use_causal_mask=True).shape)
     (2, 7, 64)
 
-    The same token by token, the keys and values kept:
+    The same computation token by token, with a cache of keys and values:
 
     >>> cache = attention.empty_cache(batch_size=2, length=7)
     >>> for i in range(7):
@@ -191,7 +194,8 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         outputs = self._merge(context)
         return (outputs, weights) if return_attention_scores else outputs
 
-    # ---- what a form of attention changes: `pairs` are tensors of pairs
+    # Hooks of the subclasses; `pairs` are tensors with an entry for each pair
+    # of a query and a key.
 
     def _scores(self, q, k, attention_bias=None):
         """Returns the scores before masks and softmax, `(b, h, n, m)`."""
@@ -213,11 +217,11 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         return ops.cast(context, self.compute_dtype), weights
 
     def _scaled(self, q):
-        """Returns the queries over √d: first, as float16 ends at 65504."""
+        """Divides q by √d, before the product: float16 ends at 65504."""
         return q * (q.shape[-1] ** -0.5) if self.attention_scale else q
 
     def _is_fused(self, q, v, training):
-        """Tells whether the backend's kernel computes the same."""
+        """Tells whether the backend's fused kernel gives the same result."""
         return (
             self.normalization == "softmax"
             and q.shape[-1] == v.shape[-1]
@@ -226,7 +230,7 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         )
 
     def compute_output_spec(self, *args, **kwargs):
-        # by tracing `call`, which depends on more than shapes
+        # Keras traces `call`, since the result depends on more than shapes
         return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self):

@@ -1,4 +1,4 @@
-"""The mask of UniLM as a layer."""
+"""The prefix mask of UniLM, as a layer."""
 
 import keras
 
@@ -7,23 +7,23 @@ from su_models.ops.attention_mask import prefix_mask
 
 @keras.saving.register_keras_serializable(package="su_models")
 class PrefixMask(keras.layers.Layer):
-    """Lets a prefix be seen whole, and what follows from left to right.
+    """Makes attention bidirectional in a prefix and causal after it.
 
     Article: https://kexue.fm/archives/6933
         《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
     Paper: https://arxiv.org/abs/1905.03197
 
     One mask serves all blocks: pass it to an attention layer as
-    `attention_mask`. Padding is not looked at.
+    `attention_mask`. The layer ignores padding.
 
     Call arguments:
-        segment_ids: integers `(batch, n)`; 0 the prefix, 1 what follows.
+        segment_ids: integers `(batch, n)`; 0 in the prefix, 1 after it.
 
     Returns:
         Booleans `(batch, n, n)`, True where a query may attend to a key.
 
     Raises:
-        ValueError: if `segment_ids` are no integers of this shape.
+        ValueError: if `segment_ids` are not integers of this shape.
 
     Example:
 
@@ -37,7 +37,7 @@ class PrefixMask(keras.layers.Layer):
         return prefix_mask(segment_ids)
 
     def compute_mask(self, segment_ids, mask=None):
-        return None  # a mask is no sequence
+        return None  # a mask is not a sequence
 
     def compute_output_spec(self, segment_ids):
         b, n = segment_ids.shape

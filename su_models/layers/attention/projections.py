@@ -1,4 +1,4 @@
-"""Projections to heads and back, initialised as the matrices that they are."""
+"""Projections to heads and back, whose kernels are initialized as matrices."""
 
 import math
 
@@ -20,7 +20,7 @@ def projection(
     Args:
         name: name of the layer.
         input_shape: `(batch, length, ...)`.
-        output_dims: what `...` becomes, such as `(heads, dim)`.
+        output_dims: the axes that replace `...`, such as `(heads, dim)`.
         use_bias: whether there is a bias of that shape.
         kernel_initializer: sees the kernel as a matrix.
         bias_initializer: of the bias.
@@ -36,19 +36,19 @@ def projection(
         dtype=dtype,
         name=name,
     )
-    dense.supports_masking = True  # attention reads it, and passes it on
+    dense.supports_masking = True  # attention reads the mask and passes it on
     dense.build(input_shape)
     return dense
 
 
 def _as_matrix(initializer, num_inputs):
-    """Returns an initializer that counts fans as those of a matrix.
+    """Returns an initializer that counts the fans of a kernel as a matrix.
 
-    The first `num_inputs` axes of a kernel are summed over, the others are
-    made. Keras would read `(d, heads, dim)` as a convolution of size d.
+    The first `num_inputs` axes of a kernel are inputs, the others outputs.
+    Keras would read `(d, heads, dim)` as a convolution of size d.
     """
     if isinstance(initializer, keras.initializers.Initializer):
-        # or the instance, which has one seed, draws the same numbers again
+        # a copy: one instance, with one seed, would repeat its numbers
         initializer = initializer.clone()
 
     def initialize(shape, dtype=None):

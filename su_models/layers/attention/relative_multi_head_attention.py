@@ -8,7 +8,7 @@ from su_models.layers.attention.scores import relative_context, relative_scores
 
 @keras.saving.register_keras_serializable(package="su_models")
 class RelativeMultiHeadAttention(MultiHeadAttention):
-    """Attention whose keys and values know how far away they stand (NEZHA).
+    """Attention that adds relative positions to keys and values (NEZHA).
 
     Article: https://kexue.fm/archives/8130
         《让研究人员绞尽脑汁的Transformer位置编码》
@@ -19,18 +19,18 @@ class RelativeMultiHeadAttention(MultiHeadAttention):
         a_ij = softmax_j(q_i·(k_j + R_ij) / √d)               Eq. (4)
         o_i = Σ_j a_ij (v_j + R_ij)                           Eq. (5)
 
-    All else is as in `MultiHeadAttention`; without `relative_embeddings` it
-    is that layer.
+    Everything else is as in `MultiHeadAttention`; without
+    `relative_embeddings` the layers are equal.
 
     Args:
         num_heads: int > 0. Number of heads.
         head_dim: int > 0. Size of a head of keys and values.
-        **kwargs: as those of `MultiHeadAttention`; `key_dim`, if it is
-            given, equals `head_dim`.
+        **kwargs: see `MultiHeadAttention`; `key_dim`, if given, must equal
+            `head_dim`.
 
     Call arguments:
         query, value, key, attention_mask, use_causal_mask, mask, positions,
-            attention_bias, return_attention_scores: as those of
+            attention_bias, return_attention_scores: see
             `MultiHeadAttention`.
         relative_embeddings: `(1|batch, n, m, head_dim)`.
 

@@ -1,4 +1,4 @@
-"""Attention whose scores are added to those of the layer before."""
+"""Attention that adds the scores of the previous layer to its own."""
 
 import keras
 from keras import ops
@@ -20,25 +20,25 @@ class ResidualMultiHeadAttention(RelativeMultiHeadAttention):
         A_n = Q_n K_nᵀ / √d + A_(n-1)
         Attention(Q_n, K_n, V_n) = softmax(A_n) V_n
 
-    The layer returns A_n, which the next one takes as `residual_scores`. It
-    is before masks and softmax. Embeddings of relative positions and
-    `attention_bias` belong to the scores of the layer, and so to A_n.
+    The layer returns A_n, the scores before masks and softmax, and the next
+    layer takes it as `residual_scores`. Embeddings of relative positions and
+    `attention_bias` are part of the layer's own scores, and so of A_n.
 
     Args:
         num_heads: int > 0. Number of heads.
         head_dim: int > 0. Size of a head of the values.
-        accumulate: bool. Whether the scores that are returned include the
-            residual, as in the paper. False: they are those of this layer
-            alone, so that a layer adds those of one layer before, as in
+        accumulate: bool. Whether the returned scores include the residual,
+            as in the paper. If False, the layer returns only its own scores,
+            so each layer adds the scores of one previous layer, as in
             bert4keras.
-        **kwargs: as those of `MultiHeadAttention`.
+        **kwargs: see `MultiHeadAttention`.
 
     Call arguments:
         query, value, key, attention_mask, use_causal_mask, mask, positions,
-            attention_bias, relative_embeddings: as those of
+            attention_bias, relative_embeddings: see
             `RelativeMultiHeadAttention`.
-        residual_scores: scores of the layer before, `(batch, heads, n, m)`.
-            None in the first layer.
+        residual_scores: scores that the previous layer returned, `(batch,
+            heads, n, m)`. None in the first layer.
 
     Returns:
         A pair: a tensor `(batch, n, output_dim)`, and scores `(batch, heads,
@@ -96,7 +96,7 @@ class ResidualMultiHeadAttention(RelativeMultiHeadAttention):
     def _attend(
         self, q, k, v, masks, training=None, residual_scores=None, **pairs
     ):
-        own = self._scores(self._scaled(q), k, **pairs)
+        own = self._scores(self._scaled(q), k, **pairs)  # (b, h, n, m)
         scores = own
         if residual_scores is not None:
             check_shape("residual_scores", residual_scores, own.shape)

@@ -1,8 +1,8 @@
-"""Scores and contexts of attention with every pair in memory.
+"""Scores and contexts of dense attention, which keeps every pair in memory.
 
-Queries may have more heads than keys and values: a group of them shares one
-head of keys and values (grouped queries). Sums are accumulated and returned
-in float32, or in float64 for operands in float64.
+Queries may have more heads than keys and values: then a group of query heads
+shares one head of keys and values (grouped queries). Sums are accumulated and
+returned in float32, or in float64 for operands in float64.
 """
 
 from keras import ops
@@ -12,9 +12,9 @@ from su_models.utils.checks import check_shape
 
 
 def attention_scores(q, k, bias=None):
-    """Returns `q·k` plus a bias, of every head and pair.
+    """Returns `q·k` plus a bias, for every head and pair.
 
-    With a bias β it is q_i·k_j + β_ij, Eq. (10) of article 8130.
+    With a bias β, the scores are q_i·k_j + β_ij, Eq. (10) of article 8130.
 
     Args:
         q: queries `(batch, n, heads, dim)`, scaled.
@@ -27,7 +27,7 @@ def attention_scores(q, k, bias=None):
     n, m = ops.shape(q)[1], ops.shape(k)[1]
     h, groups = q.shape[2], k.shape[2]
     if h == groups:
-        scores = accumulated_einsum("bnhd,bmhd->bhnm", q, k)
+        scores = accumulated_einsum("bnhd,bmhd->bhnm", q, k)  # (b, h, n, m)
     else:
         scores = accumulated_einsum("bngrd,bmgd->bgrnm", _grouped(q, groups), k)
         scores = ops.reshape(scores, (ops.shape(q)[0], h, n, m))
@@ -51,11 +51,11 @@ def attention_context(weights, v):
     b, _, n, m = ops.shape(weights)
     weights = ops.reshape(weights, (b, groups, h // groups, n, m))
     context = accumulated_einsum("bgrnm,bmgd->bngrd", weights, v)
-    return ops.reshape(context, (b, n, h, v.shape[-1]))
+    return ops.reshape(context, (b, n, h, v.shape[-1]))  # (b, n, h, d)
 
 
 def relative_scores(q, relative_embeddings, m):
-    """Returns `q_i·R_ij`, what Eq. (4) of article 8130 adds to the scores.
+    """Returns `q_i·R_ij`, the term of Eq. (4) of article 8130.
 
     Args:
         q: queries `(batch, n, heads, dim)`, scaled.
@@ -70,7 +70,7 @@ def relative_scores(q, relative_embeddings, m):
 
 
 def relative_context(weights, relative_embeddings, dim):
-    """Returns `Σ_j a_ij R_ij`, what Eq. (5) of article 8130 adds.
+    """Returns `Σ_j a_ij R_ij`, the term of Eq. (5) of article 8130.
 
     Args:
         weights: a, `(batch, heads, n, m)`.
@@ -86,7 +86,7 @@ def relative_context(weights, relative_embeddings, dim):
 
 
 def repeated_heads(x, heads):
-    """Returns keys or values with a copy of each head for all its queries.
+    """Repeats each head of keys or values for its group of query heads.
 
     Args:
         x: `(batch, m, groups, dim)`.
@@ -98,7 +98,7 @@ def repeated_heads(x, heads):
     _, _, groups, dim = x.shape
     if groups == heads:
         return x
-    copies = ops.stack([x] * (heads // groups), axis=3)
+    copies = ops.stack([x] * (heads // groups), axis=3)  # (b, m, groups, r, d)
     return ops.reshape(copies, (*ops.shape(x)[:2], heads, dim))
 
 
@@ -114,8 +114,8 @@ def _check(relative_embeddings, shape):
 
 
 def _shared(equation, x, relative_embeddings):
-    """Returns the product with embeddings that all samples may share."""
+    """Returns a product with embeddings that samples may share."""
     if relative_embeddings.shape[0] == 1:
         equation = equation.replace(",b", ",")
-        relative_embeddings = relative_embeddings[0]
+        relative_embeddings = relative_embeddings[0]  # (n, m, d)
     return accumulated_einsum(equation, x, relative_embeddings)

@@ -12,27 +12,27 @@ from su_models.ops.sparse_attention import (
 
 @keras.saving.register_keras_serializable(package="su_models")
 class SparseSelfAttention(BaseSelfAttention):
-    """Attends to what is near, and to every `rate`-th token far away.
+    """Attends to nearby tokens, and to every `rate`-th token farther away.
 
     Article: https://kexue.fm/archives/6853
         《为节约而生：从标准Attention到稀疏Attention》
     Paper: https://arxiv.org/abs/1904.10509
 
-    Query i attends to the keys j with |i - j| ≤ window or j ≡ i (mod rate),
-    itself among them, by
+    Query i attends to itself and to the keys j with |i - j| ≤ window or
+    j ≡ i (mod rate), by
 
         Attention(Q, K, V) = softmax(Q Kᵀ / √d) V                    Eq. (1)
 
     It equals `MultiHeadAttention` with that pattern as its mask, has the same
     variables (`set_weights(dense.get_weights())`), and costs O(n window +
-    n²/rate): what is near and what is far are computed apart and share one
-    softmax, in which every key counts once.
+    n²/rate): the near and the far scores are computed separately and share
+    one softmax, in which every key counts once.
 
-    Differs: in the author's code the near keys are `rate` apart, too, and a
-    token counts twice for itself. The paper's attention is always causal;
-    here `use_causal_mask` says so. A key outside of the sequence or of a mask
-    has no weight, and a query without keys has context 0. The mask of the
-    queries passes through.
+    Differs: in the author's code the near keys are `rate` apart, too, and
+    each token's own key counts twice. The paper's attention is always causal;
+    here it is only with `use_causal_mask`. A key that is masked or outside
+    the sequence has no weight, and a query without keys has context 0. The
+    mask of the queries passes through.
 
     Args:
         num_heads: int > 0. Number of heads.
@@ -42,19 +42,19 @@ class SparseSelfAttention(BaseSelfAttention):
             exceed n.
         key_dim, output_dim, use_bias, rotary_base, dropout,
             kernel_initializer, bias_initializer, seed, num_key_value_heads:
-            as those of `MultiHeadAttention`.
+            see `MultiHeadAttention`.
 
     Call arguments:
         query: `(batch, n, features)`, of any n.
         value: as `query`. None: `query`.
         key: as `query`. None: `value`.
-        attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. The second
-            is read only where the layer looks.
+        attention_mask: booleans, `(batch, n)` or `(batch, n, n)`. Of the
+            second form, only the pairs of the pattern are read.
         use_causal_mask: bool. Whether query i attends to keys up to i.
-        mask: booleans `(batch, n)`, the padding; usually not passed, but
-            taken from upstream.
-        positions: integers, `(n,)` or `(batch, n)`, to be rotated. None: 0,
-            ..., n - 1.
+        mask: booleans `(batch, n)`, False for padding; Keras passes the
+            mask that an upstream layer attached.
+        positions: integers, `(n,)` or `(batch, n)`, for the rotation.
+            Defaults to 0, ..., n - 1.
 
     Returns:
         A tensor `(batch, n, output_dim)`.

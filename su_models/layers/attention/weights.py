@@ -1,4 +1,4 @@
-"""From scores to weights: softmax and what was proposed in its place."""
+"""Attention weights from scores: softmax and its proposed replacements."""
 
 import math
 
@@ -11,7 +11,7 @@ from su_models.layers.attention.scores import repeated_heads
 
 NORMALIZATIONS = ("softmax", "softmax_plus", "squared_relu")
 
-# the lengths that the entropy-scaled softmax is tuned to, and held above
+# the length at which softmax_plus equals softmax, and the least n it uses
 _TUNED_LENGTH, _SHORTEST_LENGTH = 512, 16
 
 _NO_MASKS = AttentionMasks()
@@ -27,9 +27,9 @@ def attention_weights(scores, mask=None, normalization="softmax"):
         softmax_plus  softmax(a log_512 n)           Eq. (5) of article 8823
         squared_relu  relu(a_j)² / n                 Eq. (4) of article 8934
 
-    What is masked has weight 0 exactly; a query that may attend to nothing
-    has weights 0, and no gradient. In softmax_plus n counts as at least 16,
-    so that the shortest texts are not spread evenly.
+    A masked key has a weight of exactly 0; a query that may attend to no key
+    has zero weights and zero gradient. softmax_plus uses n = 16 for shorter
+    sequences, since the factor log n would flatten their weights.
 
     Args:
         scores: `(..., queries, keys)`, scaled.
@@ -46,34 +46,35 @@ def attention_weights(scores, mask=None, normalization="softmax"):
             scores = scores * (ops.log(n) / math.log(_TUNED_LENGTH))
         if mask is not None:
             scores = ops.where(mask, scores, _MASKED)
-        weights = ops.softmax(scores, axis=-1)
+        weights = ops.softmax(scores, axis=-1)  # (..., n, m)
     return weights if mask is None else ops.where(mask, weights, 0.0)
 
 
 def softmax_attention(q, k, v, masks=_NO_MASKS, scale=1.0):
-    """Returns contexts by softmax, through the backend's fused kernel.
+    """Returns the contexts of softmax attention by the backend's fused kernel.
 
-    The same as `attention_weights` and a product, without weights to return:
-    PyTorch, and JAX on a GPU, then need no memory for them.
+    The result equals `attention_weights` times the values, but the weights
+    are not returned: PyTorch, and JAX on a GPU, need no memory for them.
 
     Args:
         q: queries, `(batch, n, heads, dim)`.
         k: keys, `(batch, m, groups, dim)`; `groups` divides `heads`.
         v: values, `(batch, m, groups, dim)`.
-        masks: `AttentionMasks`; causal ones are of as many keys as queries.
-        scale: factor of the scores; None: `1 / √dim`.
+        masks: `AttentionMasks`; if causal, keys and queries have one length.
+        scale: factor of the scores. None: `1 / √dim`.
 
     Returns:
         A tensor `(batch, n, heads, dim)`.
     """
     n, m = ops.shape(q)[1], ops.shape(k)[1]
     causal = masks.causal and masks.keys is None and masks.pairs is None
-    mask = None if causal else joined_mask(masks, n, m)  # none of n² if causal
+    # a causal kernel needs no mask of n² entries
+    mask = None if causal else joined_mask(masks, n, m)
     if mask is not None:
         mask = ops.expand_dims(mask, 1)  # (1|b, 1, 1|n, m)
     k, v = (repeated_heads(x, q.shape[2]) for x in (k, v))
     dtype = keras.backend.standardize_dtype(v.dtype)
-    if fused_needs_wide_operands(q, v, dtype):  # or the kernel sums in 16 bits
+    if fused_needs_wide_operands(q, v, dtype):  # it would sum in 16 bits
         q, k, v = (ops.cast(x, sum_dtype(dtype)) for x in (q, k, v))
     context = ops.dot_product_attention(
         q,
@@ -82,12 +83,13 @@ def softmax_attention(q, k, v, masks=_NO_MASKS, scale=1.0):
         mask=mask,
         scale=scale,
         is_causal=causal,
-        # Keras' kernel for TPU reads the mask of the first sample for all
+        # Keras' TPU kernel applies the first sample's mask to all samples
         flash_attention=None if mask is None else False,
     )
     context = ops.cast(context, dtype)
     if mask is None:
         return context
+    # whether a query may attend to some key, (1|b, 1|n, 1, 1)
     some = ops.transpose(ops.any(mask, axis=-1, keepdims=True), (0, 2, 1, 3))
     return ops.where(some, context, ops.zeros_like(context))
 

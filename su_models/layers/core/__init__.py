@@ -1,1 +1,1 @@
-"""The plain layers of a Transformer: embeddings and feed-forward layers."""
+"""Basic layers of a Transformer: embeddings and feed-forward layers."""

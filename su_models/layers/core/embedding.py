@@ -10,7 +10,7 @@ from su_models.utils.checks import check_flag, check_shape, check_size
 
 @keras.saving.register_keras_serializable(package="su_models")
 class Embedding(keras.layers.ReversibleEmbedding):
-    """Looks up a vector for each id, or scores each id for a vector.
+    """Looks up the vectors of ids, or computes logits of ids from vectors.
 
     Article: https://kexue.fm/archives/7867
         《那个屠榜的T5模型，现在可以在中文上玩玩了》
@@ -23,21 +23,21 @@ class Embedding(keras.layers.ReversibleEmbedding):
     The second form ties the output of a language model to its input, as in
     BERT, GPT-2 and T5.1.0.
 
-    It is `keras.layers.ReversibleEmbedding` with three differences:
+    The layer differs from `keras.layers.ReversibleEmbedding` in three points:
 
     - With `mask_zero=True` the first token of a sequence is never masked:
       the decoder of T5 starts with id 0, and a sequence without any token
       to attend to would have no context. Ids of one axis have no mask.
-    - The gradient of the table holds one sum for each row. On TensorFlow
-      that of Keras lists a row once for each time that it was looked up,
-      and Adam squares those before it adds them up.
+    - The gradient of the table holds one sum for each row. In Keras on
+      TensorFlow, the gradient lists a row once for each lookup, and Adam
+      squares these parts before it adds them.
     - In reverse, the layer computes and returns its compute dtype, and the
       mask of x passes through.
 
     Args:
         input_dim: int > 0. Number of ids.
         output_dim: int > 0. Size of a vector.
-        mask_zero: bool. Whether id 0 is padding, which layers downstream
+        mask_zero: bool. Whether id 0 is padding that downstream layers
             ignore, except at the first position.
         **kwargs: the other arguments of `keras.layers.ReversibleEmbedding`:
             `tie_weights`, `embeddings_initializer`,
@@ -76,10 +76,10 @@ class Embedding(keras.layers.ReversibleEmbedding):
             **kwargs,
         )
         self.supports_masking = True
-        self._reverses = False  # whether the call under way is in reverse
+        self._reverses = False  # whether the current call is in reverse
 
     def __call__(self, inputs, reverse=False, **kwargs):
-        # Keras asks `compute_mask` of the inputs alone
+        # Keras does not pass `reverse` to `compute_mask`
         self._reverses = check_flag("reverse", reverse)
         try:
             return super().__call__(inputs, reverse=reverse, **kwargs)
@@ -89,13 +89,13 @@ class Embedding(keras.layers.ReversibleEmbedding):
     def call(self, inputs, reverse=False):
         if reverse:
             return self._logits(inputs)
-        rows = take_rows(self.embeddings, inputs, "inputs")
+        rows = take_rows(self.embeddings, inputs, "inputs")  # (b, n, dim)
         return ops.cast(rows, self.compute_dtype)
 
     def _logits(self, x):
-        """Returns x Eᵀ, or x times the kernel of its own, `(..., ids)`."""
+        """Returns x Eᵀ, or x times the reverse kernel, `(..., input_dim)`."""
         if self.tie_weights:
-            kernel = ops.transpose(self.embeddings)
+            kernel = ops.transpose(self.embeddings)  # (dim, ids)
         else:
             kernel = self.reverse_embeddings
         check_shape("inputs", x, (*x.shape[:-1], kernel.shape[0]))
@@ -121,5 +121,6 @@ class Embedding(keras.layers.ReversibleEmbedding):
         return keras.KerasTensor(shape, dtype=dtype or self.compute_dtype)
 
     def quantize(self, mode=None, type_check=True, config=None):
-        # Keras has the forms for int8 and int4, and refuses subclasses
+        # Keras supports int8 and int4 here, but its type check rejects
+        # subclasses
         super().quantize(mode, type_check=False, config=config)

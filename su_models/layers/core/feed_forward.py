@@ -1,4 +1,4 @@
-"""The feed-forward layer of a Transformer, gated if asked for."""
+"""The feed-forward layer of a Transformer, optionally gated."""
 
 import keras
 
@@ -19,8 +19,8 @@ class FeedForward(keras.layers.Layer):
         FFN(x) = (φ_1(x W_1) ⊗ φ_2(x W_2) ⊗ ...) W_o              Eq. (2)
 
     `["gelu", "linear"]` is the GEGLU of T5.1.1, `["swish", "linear"]` the
-    SwiGLU of LLaMA. Each kernel has a bias if `use_bias`, which the article
-    leaves out.
+    SwiGLU of LLaMA. With `use_bias` each kernel has a bias; the article's
+    formulas have none.
 
     Masks pass through unchanged. The variables are the kernels and biases of
     the activations in their order, then those of the output.
@@ -31,7 +31,8 @@ class FeedForward(keras.layers.Layer):
             multiplied.
         use_bias: bool. Whether there are biases.
         kernel_initializer: initializer of all kernels.
-        output_dim: int > 0. Size of the output. None: that of the inputs.
+        output_dim: int > 0. Size of the output. Defaults to that of the
+            inputs.
 
     Call arguments:
         inputs: x, `(batch, ..., features)`.
@@ -114,7 +115,7 @@ class FeedForward(keras.layers.Layer):
         x = first(inputs)  # (b, ..., units)
         for dense in others:
             x = x * dense(inputs)
-        return self.output_dense(x)
+        return self.output_dense(x)  # (b, ..., output_dim)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.output_dim or input_shape[-1])

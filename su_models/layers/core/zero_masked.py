@@ -1,4 +1,4 @@
-"""Zeros in the place of padding."""
+"""A layer that sets padding to zero."""
 
 import keras
 from keras import ops
@@ -8,16 +8,17 @@ from su_models.utils.checks import check_shape
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ZeroMasked(keras.layers.Layer):
-    """Sets the features of masked steps to zero, and keeps the mask.
+    """Sets the features of masked steps to zero and keeps the mask.
 
     Paper: https://arxiv.org/abs/1910.10683
 
-    The encoder of T5 ends with it, so that a decoder which gets the features
-    alone finds the padding again (`keras.layers.Masking`).
+    The encoder of T5 ends with this layer. A decoder that receives only the
+    features can then recover the padding from them (`keras.layers.Masking`).
 
     Call arguments:
         inputs: `(batch, n, ...)`.
-        mask: booleans `(batch, n)`, usually taken from upstream.
+        mask: booleans `(batch, n)`; Keras passes the mask that an upstream
+            layer attached.
 
     Returns:
         A tensor like `inputs`.

@@ -1,1 +1,1 @@
-"""Layers of diffusion models: noise in, and the noise predicted."""
+"""Layers of diffusion models: they add noise and compare its prediction."""

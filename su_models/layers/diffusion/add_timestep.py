@@ -1,4 +1,4 @@
-"""The step of a diffusion, added to every position."""
+"""Adds the embedding of a diffusion step to every position."""
 
 import keras
 from keras import ops
@@ -9,16 +9,16 @@ from su_models.utils.checks import check_shape
 
 @keras.saving.register_keras_serializable(package="su_models")
 class AddTimestep(keras.layers.Layer):
-    """Adds a vector of each image to all positions of the image.
+    """Adds one vector per image to all positions of that image.
 
     Article: https://kexue.fm/archives/9152
         《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
 
         h_{b, ..., c} + v_{b, c}
 
-    with v a function of the step t: so a network is told how much noise its
-    input has. Unlike a plain sum it never broadcasts over the batch: one
-    step for several images, or several for one, is an error.
+    v is a function of the step t, and tells the network how noisy its input
+    is. Unlike a plain sum, the layer never broadcasts over the batch: one
+    step for several images, or several steps for one image, is an error.
 
     Masks pass through unchanged.
 
@@ -30,8 +30,8 @@ class AddTimestep(keras.layers.Layer):
         A tensor of the shape of `inputs`.
 
     Raises:
-        ValueError: if the shapes do not fit. Sizes that are unknown until
-            the program runs are an error of the backend then.
+        ValueError: if the shapes do not fit. For sizes that are known only
+            when the program runs, the backend raises its own error.
 
     Example:
 
@@ -53,7 +53,7 @@ class AddTimestep(keras.layers.Layer):
         inputs, vector = (
             ops.cast(x, self.compute_dtype) for x in (inputs, vector)
         )
-        # not `ops.add`, which takes an empty batch for a bias on TensorFlow
+        # `ops.add` on TensorFlow would treat an empty batch as a bias
         return inputs + vector
 
     def compute_output_shape(self, inputs_shape, vector_shape):

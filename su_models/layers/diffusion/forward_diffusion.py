@@ -1,4 +1,4 @@
-"""From data to noise: one random step of the forward diffusion."""
+"""Forward diffusion of data to a random step."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ from su_models.utils.several_shapes import SeveralShapes
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ForwardDiffusion(keras.layers.Layer):
-    """Destroys each image up to a random step of a diffusion.
+    """Adds noise to each image up to a random step of a diffusion.
 
     Article: https://kexue.fm/archives/9119
         《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
@@ -19,11 +19,11 @@ class ForwardDiffusion(keras.layers.Layer):
 
         x_t = ᾱ_t x_0 + β̄_t ε,   ε ~ N(0, I)                        Eq. (6)
 
-    with t uniform in 1, ..., T. The steps of a batch are stratified: image i
-    of n draws from the i-th n-th of the steps, shifted by one random offset
-    round the circle. Each t is still uniform, so the expected loss is the
-    article's, but a batch sees all noise levels and its loss varies less
-    (https://arxiv.org/abs/2107.00630).
+    with t uniform in 1, ..., T. The steps of a batch are stratified: the T
+    steps are divided into n equal parts, image i of n takes a step of part i,
+    and one random offset shifts all of them cyclically. Each t is still
+    uniform, so the expected loss is the article's, but each batch covers all
+    noise levels and its loss varies less (https://arxiv.org/abs/2107.00630).
 
     Args:
         schedule: a `su_models.sampling.NoiseSchedule`.
@@ -37,7 +37,8 @@ class ForwardDiffusion(keras.layers.Layer):
         `(batch,)`. ε is float32.
 
     Raises:
-        ValueError: if `schedule` is no schedule, or `seed` no seed.
+        ValueError: if `schedule` is not a `NoiseSchedule`, or `seed` is not a
+            valid seed.
 
     Example:
 
@@ -60,7 +61,7 @@ class ForwardDiffusion(keras.layers.Layer):
         n, steps = ops.shape(inputs)[0], self.schedule.num_steps
         offset = keras.random.uniform((), dtype="float32", seed=self.generator)
         level = ops.arange(n, dtype="float32") / ops.cast(n, "float32")
-        t = ops.floor((offset + level) % 1.0 * steps)
+        t = ops.floor((offset + level) % 1.0 * steps)  # (b,)
         t = ops.cast(ops.minimum(t, steps - 1), "int32") + 1
         noise = keras.random.normal(
             ops.shape(inputs), dtype="float32", seed=self.generator

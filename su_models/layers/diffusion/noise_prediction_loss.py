@@ -10,7 +10,7 @@ from su_models.utils.checks import check_shape
 
 @keras.saving.register_keras_serializable(package="su_models")
 class NoisePredictionLoss(keras.layers.Layer):
-    """Squared distance of predicted and true noise, added to the losses.
+    """Adds the squared distance of predicted and true noise to the losses.
 
     Article: https://kexue.fm/archives/9119
         《生成扩散模型漫谈（一）：DDPM = 拆楼 + 建楼》
@@ -18,20 +18,20 @@ class NoisePredictionLoss(keras.layers.Layer):
 
         ‖ε - ε_θ(ᾱ_t x_0 + β̄_t ε, t)‖²                             Eq. (15)
 
-    (the article's ε_θ is β_t/β̄_t times this one). The square is summed over
+    (the article's ε_θ is β_t/β̄_t times this one). The squares are summed over
     the axes of an image and averaged over the batch: with a mean over the
-    image the gradients come near Adam's epsilon.
+    image, the gradients would become about as small as Adam's epsilon.
 
     Call arguments:
         noise: ε, `(batch, ...)`.
         predicted_noise: ε_θ, of the shape of `noise`.
 
     Returns:
-        The loss of each image, `(batch,)`, float32, or float64 under that
-        policy.
+        The loss of each image, `(batch,)`, in float32, or in float64 if the
+        policy is float64.
 
     Raises:
-        ValueError: if the two shapes differ, also in the batch alone.
+        ValueError: if the two shapes differ, even in the batch axis only.
 
     Example:
 

@@ -17,30 +17,31 @@ class TimestepEmbedding(keras.layers.Layer):
         《生成扩散模型漫谈（二）：DDPM = 自回归式VAE》
     Paper: https://arxiv.org/abs/2006.11239
 
-    A table of one row a step: learned, or the frozen sinusoids of the
-    Transformer in adjacent pairs,
+    The layer has a table with one row for each step. The rows are learned, or
+    the frozen sinusoids of the Transformer in adjacent pairs,
 
         row[2i] = sin(s θ_i), row[2i+1] = cos(s θ_i),   θ_i = 10000^(-2i/dim)
 
-    with s = t - 1 counted from 0. Sampling with small σ, the author saw
-    less noisy images with the sinusoids than with a learned table
+    where s = t - 1 counts from 0. When sampling with small σ, the author
+    observed less noisy images with the sinusoids than with a learned table
     (https://kexue.fm/archives/9181).
 
     Args:
         num_steps: int >= 1. Number T of diffusion steps.
         dim: int >= 1, even if `sinusoidal`. Size of a vector.
-        sinusoidal: bool. Frozen sinusoids instead of a learned table.
+        sinusoidal: bool. Whether to use frozen sinusoids instead of a learned
+            table.
 
     Call arguments:
         steps: integers `(batch,)` in 1, ..., T.
 
     Returns:
-        A tensor `(batch, dim)`, NaN for a step that does not exist, where no
-        error can be raised: in compiled programs and SavedModels.
+        A tensor `(batch, dim)`. Compiled programs and SavedModels, which
+        cannot raise an error, return NaN for a step that does not exist.
 
     Raises:
-        ValueError: if an argument is none of these, or a known step is none
-            of 1, ..., T.
+        ValueError: if an argument is invalid, or a known step is not in 1,
+            ..., T.
 
     Example:
 
@@ -76,7 +77,7 @@ class TimestepEmbedding(keras.layers.Layer):
 
     def _sinusoids(self, shape, dtype=None):
         theta = 10000.0 ** (-np.arange(0, self.dim, 2) / self.dim)
-        angles = np.arange(self.num_steps)[:, None] * theta
+        angles = np.arange(self.num_steps)[:, None] * theta  # (T, dim/2)
         pairs = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
         return ops.convert_to_tensor(pairs.reshape(shape), dtype)
 
@@ -93,7 +94,7 @@ class TimestepEmbedding(keras.layers.Layer):
 
     @classmethod
     def check(cls, denoiser, num_steps):
-        """Rejects a network with a table of another number of steps.
+        """Rejects a network whose table has another number of steps.
 
         Args:
             denoiser: a `keras.Model`; its layers and inner models are
@@ -106,8 +107,8 @@ class TimestepEmbedding(keras.layers.Layer):
         for layer in _layers(denoiser):
             if isinstance(layer, cls) and layer.num_steps != num_steps:
                 raise ValueError(
-                    "`denoiser` must have a table of the steps that are "
-                    f"taken, num_steps={num_steps}. "
+                    "`denoiser` must have a table with as many steps as the "
+                    f"diffusion, num_steps={num_steps}. "
                     f"Received: denoiser with num_steps={layer.num_steps}"
                 )
 

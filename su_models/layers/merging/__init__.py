@@ -1,1 +1,1 @@
-"""Several tensors into one."""
+"""Layers that merge several tensors into one."""

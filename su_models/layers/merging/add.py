@@ -6,18 +6,18 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="su_models")
 class Add(keras.layers.Add):
-    """Adds tensors, and masks the steps that one of them masks.
+    """Adds tensors, and masks each step that any of them masks.
 
     Article: https://kexue.fm/archives/6810#Mask
         《“让Keras更酷一些！”：层中层与mask》
 
-    It is `keras.layers.Add`, except for the mask. That of Keras 3 has no
-    mask if one of its inputs has none, and the token embeddings of a
-    Transformer, which have one, are added to segment embeddings, which have
-    none: padding would then be attended to. Here
+    The layer differs from `keras.layers.Add` in its mask. In Keras 3, the sum
+    has no mask if one of the inputs has none. A Transformer adds token
+    embeddings, which have a mask, to segment embeddings, which have none, so
+    its attention would include padding. Here
 
-    - the inputs without a mask do not matter: one mask is passed on as it is;
-    - of several masks, a step has to be unmasked in each.
+    - inputs without a mask do not matter: a single mask is passed on as it is;
+    - with several masks, a step is unmasked if it is unmasked in each of them.
 
     The operator `+` on tensors drops the mask too.
 

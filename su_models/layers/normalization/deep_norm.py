@@ -1,4 +1,4 @@
-"""DeepNorm: the residual connection of transformers of 1000 layers."""
+"""DeepNorm: the residual connection of Transformers with 1000 layers."""
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from su_models.utils.checks import check_positive, check_shape
 
 @keras.saving.register_keras_serializable(package="su_models")
 class DeepNorm(keras.layers.Layer):
-    """Adds what a block computed to α times its input, and normalizes.
+    """Adds the output of a block to α times its input, and normalizes.
 
     Article: https://kexue.fm/archives/8978
         《训练1000层的Transformer究竟有什么困难？》
@@ -23,17 +23,18 @@ class DeepNorm(keras.layers.Layer):
 
         x_(l+1) = LN(α x_l + F(x_l)) = LN(x_l + F(x_l)/α)             Eq. (4)
 
-    A step of size η changes the loss of an N-layer model by O(ηN), if the
-    gradient of each matrix is O(1): the deeper, the less stable. α divides
-    the gradients of the matrices in F by itself, and weights that begin β
-    times as large divide them again, so that
+    If the gradient of each matrix is O(1), a step of size η changes the loss
+    of an N-layer model by O(ηN): the deeper the model, the less stable its
+    training. The factor α divides the gradients of the matrices in F by α,
+    and initial weights that are β times as large scale them by β, so that
 
         ∂L/∂λ = O(β/α) = O(1/√(2N))                                  Eq. (13)
 
     and the change no longer depends on N. Both α and β are given by
     `su_models.ops.deep_norm_coefficients`. α = 1 is the usual post-norm.
 
-    Computed in float32 whatever the policy. Masks pass through unchanged.
+    The layer computes in float32 under every policy. Masks pass through
+    unchanged.
 
     Args:
         alpha: number > 0. α.
@@ -64,7 +65,7 @@ class DeepNorm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.alpha = check_positive("alpha", alpha)
         self.epsilon = check_positive("epsilon", epsilon)
-        # no autocast: the sum is float32, and should be when it is normalized
+        # no autocast: the float32 sum must not be cast before normalization
         self.normalization = LayerNormalization(
             epsilon=self.epsilon,
             dtype=self.dtype_policy,

@@ -1,4 +1,4 @@
-"""Layer normalization in all the forms of the author's models."""
+"""Layer normalization in all variants of the author's models."""
 
 import keras
 from keras import ops
@@ -14,7 +14,7 @@ from su_models.utils.checks import (
 
 @keras.saving.register_keras_serializable(package="su_models")
 class LayerNormalization(keras.layers.Layer):
-    """Normalizes the last axis; a vector may decide on scale and offset.
+    """Normalizes the last axis, optionally conditioned on a vector.
 
     Article: https://kexue.fm/archives/7124
         《基于Conditional Layer Normalization的条件文本生成》
@@ -29,20 +29,20 @@ class LayerNormalization(keras.layers.Layer):
 
         γ + c W_γ,   β + c W_β
 
-    stand in the place of γ and β. W_γ and W_β begin as zeros, so that a
-    pretrained model is still itself when fine-tuning begins. `hidden_units`
-    first maps c to fewer features, where c is large.
+    replace γ and β. W_γ and W_β are initialized with zeros, so that
+    fine-tuning begins with the unchanged pretrained model. `hidden_units`
+    first maps a large c to fewer features.
 
-    Computed in float32 whatever the policy. Masks pass through unchanged.
-    Weights in the order of bert4keras: β, γ, then the kernels of the hidden
-    layer, of β, of γ.
+    The layer computes in float32 under every policy. Masks pass through
+    unchanged. The weights are in the order of bert4keras: β, γ, then the
+    kernels of the hidden layer, of β and of γ.
 
     Args:
         zero_mean: bool. Whether to subtract the mean.
-        unit_variance: bool. Whether to divide by the root mean square of
-            what is left.
-        scale: bool. Whether there is γ.
-        offset: bool. Whether there is β.
+        unit_variance: bool. Whether to divide by the root mean square, after
+            the mean is subtracted if `zero_mean`.
+        scale: bool. Whether to multiply by γ.
+        offset: bool. Whether to add β.
         epsilon: number > 0. ε.
         conditional: bool. Whether γ and β depend on a second input.
         hidden_units: optional int. Size of the hidden layer between c and
@@ -52,16 +52,16 @@ class LayerNormalization(keras.layers.Layer):
 
     Call arguments:
         inputs: x, `(batch, ..., d)`.
-        condition: c, `(batch, k)`, the same at all places of x, or with as
-            many axes as x, of which those after the batch may have size 1.
-            If `conditional`, and only then.
+        condition: c, `(batch, k)`, the same for all positions of x, or with
+            as many axes as x, where those after the batch may have size 1.
+            Required if `conditional`, and rejected otherwise.
 
     Returns:
         y, of the shape and dtype of `inputs`.
 
     Raises:
-        ValueError: if an argument is none of these, a condition is missing,
-            not expected or of another batch, or d is unknown.
+        ValueError: if an argument is invalid, a condition is missing, not
+            expected or of another batch size, or d is unknown.
 
     Example:
 
@@ -151,7 +151,7 @@ class LayerNormalization(keras.layers.Layer):
         return ops.cast(x, self.compute_dtype)
 
     def _hidden(self, c, rank):
-        """Returns c, maybe smaller, with an axis for each axis of x."""
+        """Returns c after the hidden layer, with an axis for each axis of x."""
         if self.hidden_units is not None:
             kernel = ops.cast(self.hidden_kernel, c.dtype)
             c = self.hidden_activation(ops.matmul(c, kernel))
@@ -183,7 +183,7 @@ class LayerNormalization(keras.layers.Layer):
             )
         if condition_shape is None:
             return
-        # (b, k), or as many axes as x, each after the batch that of x or 1
+        # (b, k), or as many axes as x, where sizes after the batch may be 1
         rank = len(condition_shape)
         known = condition_shape[-1] is not None
         fits = (
@@ -226,7 +226,7 @@ class LayerNormalization(keras.layers.Layer):
 
 
 def _moved(weight, c, kernel, dtype):
-    """γ + c W_γ, or γ without a condition; β likewise."""
+    """Returns γ + c W_γ, or γ without a condition; likewise for β."""
     weight = ops.cast(weight, dtype)
     if c is None:
         return weight

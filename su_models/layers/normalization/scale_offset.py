@@ -1,4 +1,4 @@
-"""A scale and an offset of each feature, without a normalization."""
+"""A scale and an offset of each feature, without normalization."""
 
 import keras
 import numpy as np
@@ -24,9 +24,9 @@ class ScaleOffset(LayerNormalization):
     of BERT's output is `ScaleOffset(scale=False)`, T5's output scale is
     `ScaleOffset(scale=dim**-0.5, offset=False)`.
 
-    Computed in float32 whatever the policy. Masks pass through unchanged.
-    Weights in the order of bert4keras: β, γ, then the kernels of the hidden
-    layer, of β, of γ.
+    The layer computes in float32 under every policy. Masks pass through
+    unchanged. The weights are in the order of bert4keras: β, γ, then the
+    kernels of the hidden layer, of β and of γ.
 
     Args:
         scale: True for a learned γ, False for none, or a number.
@@ -39,8 +39,9 @@ class ScaleOffset(LayerNormalization):
 
     Call arguments:
         inputs: x, `(batch, ..., d)`.
-        condition: c, `(batch, k)`, the same at all places of x, or with as
-            many axes as x. If `conditional`, and only then.
+        condition: c, `(batch, k)`, the same for all positions of x, or with
+            as many axes as x. Required if `conditional`, and rejected
+            otherwise.
 
     Returns:
         y, of the shape and dtype of `inputs`.

@@ -1,1 +1,1 @@
-"""A sequence into one vector."""
+"""Layers that pool a sequence into one vector."""

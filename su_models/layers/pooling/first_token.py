@@ -1,4 +1,4 @@
-"""The first token of a sequence, in the place of all."""
+"""Pooling of a sequence by its first token."""
 
 import keras
 
@@ -11,8 +11,8 @@ class FirstToken(keras.layers.Layer):
 
         y = x[:, 0]
 
-    BERT is trained so that the vector of its first token stands for the
-    whole sequence; its pooler is this layer and a dense one. The mask of the
+    BERT is trained so that the vector of its first token represents the whole
+    sequence; its pooler is this layer and a dense one. The mask of the
     sequence is dropped.
 
     Call arguments:
@@ -22,7 +22,7 @@ class FirstToken(keras.layers.Layer):
         y, `(batch, ...)`.
 
     Raises:
-        ValueError: if the inputs have fewer than two axes, or no token.
+        ValueError: if the inputs have fewer than two axes or no tokens.
 
     Example:
 

@@ -1,1 +1,1 @@
-"""Layers that tell a model where each token stands."""
+"""Layers that encode the positions of tokens."""

@@ -1,4 +1,4 @@
-"""Positions of tokens, as an argument."""
+"""Check of the argument `positions`."""
 
 import keras
 from keras import ops
@@ -7,7 +7,7 @@ from su_models.utils.checks import check_shape
 
 
 def check_positions(positions, length, batch_size, name="positions"):
-    """Returns `positions` as a tensor of integers.
+    """Returns `positions` as a tensor of integers, or raises.
 
     Rejects positions that autocasting would round or that would broadcast
     silently.
@@ -19,7 +19,7 @@ def check_positions(positions, length, batch_size, name="positions"):
         name: the argument's name, for the message.
 
     Raises:
-        ValueError: if they are no integers, or of another shape.
+        ValueError: if they are not integers or have another shape.
     """
     positions = ops.convert_to_tensor(positions)
     if not keras.backend.is_int_dtype(positions.dtype):

@@ -1,4 +1,4 @@
-"""Learned absolute positions, and how they reach further."""
+"""Learned absolute positions, extended hierarchically."""
 
 import keras
 from keras import ops
@@ -20,38 +20,38 @@ class PositionEmbedding(keras.layers.Layer):
     Article: https://kexue.fm/archives/7947
         《层次分解位置编码，让BERT可以处理超长文本》
 
-    With a table p of n positions trained, n² positions have vectors:
+    A trained table p of n positions gives vectors for n² positions:
 
         q_((i-1)n + j) = α u_i + (1-α) u_j                    Eq. (1)
         u_i = (p_i - α p_1) / (1-α)                           Eq. (2)
 
-    which leaves the first n as they were trained, since here it is computed
-    as p_j + α/(1-α) (p_i - p_1). BERT's table of 512 rows reads 262144
-    tokens so. Masks pass through unchanged.
+    The layer computes this as p_j + α/(1-α) (p_i - p_1), so the first n
+    vectors are exactly the trained ones. BERT's table of 512 rows extends to
+    262144 positions. Masks pass through unchanged.
 
     Args:
         input_dim: int > 0. Number n of rows of the table.
-        output_dim: int > 0. Size of a vector. None: that of the inputs.
+        output_dim: int > 0. Size of a vector. Defaults to that of the inputs.
         merge_mode: "add", "mul" (by one plus the vector), "concat", or
-            "zero" (the vectors alone).
-        hierarchical: α, in (0, 1) but not 0.5, which would take (i, j) and
-            (j, i) for one; True: 0.4, the author's choice; None or False: n
-            positions and no more.
-        embeddings_initializer: of the table.
+            "zero" (the vectors without the inputs).
+        hierarchical: α, in (0, 1) but not 0.5, which would give (i, j) and
+            (j, i) the same vector. True: 0.4, the author's choice. None or
+            False: only n positions.
+        embeddings_initializer: initializer of the table.
 
     Call arguments:
         inputs: `(batch, length, features)`.
-        positions: integers, `(length,)` or `(batch, length)`, from 0 and
-            below n, or n². None: 0, ..., length - 1.
+        positions: integers, `(length,)` or `(batch, length)`, at least 0 and
+            below n, or n² if hierarchical. Defaults to 0, ..., length - 1.
 
     Returns:
-        A tensor `(batch, length, features)`, or with the features of
-        `merge_mode`.
+        A tensor `(batch, length, features)`; the number of features depends
+        on `merge_mode`.
 
     Raises:
         ValueError: if there is no vector for a position, or the inputs are
-            not of rank 3 or do not fit `output_dim`. In a compiled program,
-            where positions have no value yet, the vector is NaN.
+            not of rank 3 or do not fit `output_dim`. A compiled program
+            cannot read positions and returns NaN vectors instead.
 
     Example:
 
@@ -91,7 +91,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     @property
     def max_length(self):
-        """How many positions have vectors."""
+        """The number of positions that have vectors."""
         return self.input_dim ** (2 if self.hierarchical else 1)
 
     def build(self, input_shape):
@@ -121,7 +121,7 @@ class PositionEmbedding(keras.layers.Layer):
         )
 
     def _rows(self, positions):
-        """Returns the vectors of any positions."""
+        """Returns the vectors of positions, `(..., dim)`."""
         if not self.hierarchical:
             return take_rows(self.embeddings, positions, "positions")
         positions, inside = check_indices(
@@ -144,7 +144,7 @@ class PositionEmbedding(keras.layers.Layer):
             )
         if shape[1] is not None and shape[1] > self.max_length:
             raise ValueError(
-                f"There are vectors for {self.max_length} positions. "
+                f"The inputs must have at most {self.max_length} positions. "
                 f"Received: inputs of shape {tuple(shape)}"
             )
 

@@ -1,4 +1,4 @@
-"""Positions of tokens, as a layer."""
+"""A layer that returns the positions of tokens."""
 
 import keras
 from keras import ops
@@ -8,22 +8,22 @@ from su_models.layers.position.check_positions import check_positions
 
 @keras.saving.register_keras_serializable(package="su_models")
 class PositionIds(keras.layers.Layer):
-    """Numbers the tokens of a sequence, for the rotation in every block.
+    """Numbers the tokens of a sequence for the rotation in every block.
 
     Paper: https://arxiv.org/abs/2104.09864
 
     Pass the result to attention layers as `positions`. One layer serves all
-    blocks, and is the one place to replace where other positions are wanted.
+    blocks, so other positions need a change in one place only.
 
     Call arguments:
         inputs: any tensor `(batch, n, ...)`; only its length is read.
         positions: optional integers `(n,)` or `(batch, n)`, passed through.
 
     Returns:
-        int32 `(n,)`: 0, ..., n - 1; or `positions` as they are.
+        int32 `(n,)`: 0, ..., n - 1; or `positions`, cast to int32.
 
     Raises:
-        ValueError: if `positions` are no integers of this shape.
+        ValueError: if `positions` are not integers of this shape.
 
     Example:
 
@@ -40,7 +40,7 @@ class PositionIds(keras.layers.Layer):
         return ops.cast(positions, "int32")
 
     def compute_mask(self, *args, **kwargs):
-        return None  # positions are no sequence of features
+        return None  # positions are not a sequence of features
 
     def compute_output_spec(self, inputs, positions=None):
         shape = inputs.shape[1:2] if positions is None else positions.shape

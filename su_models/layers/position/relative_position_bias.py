@@ -16,7 +16,7 @@ from su_models.utils.checks import check_flag, check_size
 
 @keras.saving.register_keras_serializable(package="su_models")
 class RelativePositionBias(keras.layers.Layer):
-    """A number for each head and bucket of distances, added to scores (T5).
+    """Biases attention scores by head and bucket of distances (T5).
 
     Article: https://kexue.fm/archives/8130
         《让研究人员绞尽脑汁的Transformer位置编码》
@@ -24,36 +24,37 @@ class RelativePositionBias(keras.layers.Layer):
 
         q_i·k_j + β_ij,   β_ij = table[f(i - j)]              Eq. (10)
 
-    f gives each near distance its own bucket, far ones share buckets that
-    grow with the logarithm, and from `max_distance` on all are one. The
-    result goes to `MultiHeadAttention` as `attention_bias`; one layer serves
-    all blocks. Needs no mask: it does not see the inputs.
+    f gives each near distance its own bucket; farther distances share buckets
+    of logarithmically growing width, and all distances from `max_distance` on
+    share the last one. Pass the result to `MultiHeadAttention` as
+    `attention_bias`; one layer serves all blocks. It needs no mask, since it
+    reads only the length of its inputs.
 
     Args:
         num_heads: int > 0. Number of heads.
-        num_buckets: int > 0. Number of buckets; even, if bidirectional.
-        max_distance: int. Distance from which on there is one bucket.
-        bidirectional: bool. Whether keys after the query have buckets of their
-            own, half of all (encoders). If not, these count as distance 0
+        num_buckets: int > 0. Number of buckets; even if bidirectional.
+        max_distance: int. All distances from this one on share a bucket.
+        bidirectional: bool. Whether keys after the query have their own half
+            of the buckets (encoders). If False, they count as distance 0
             (decoders, which mask them).
-        embeddings_initializer: of the table.
+        embeddings_initializer: initializer of the table.
 
     Call arguments:
         query: any tensor `(batch, n, ...)`; only its length is read.
-        value: any tensor `(batch, m, ...)`; only its length is read. None:
-            `query`, unless `key_positions` are given.
-        positions: integers, `(n,)` or `(batch, n)`, of the queries. None: 0,
-            ..., n - 1.
+        value: any tensor `(batch, m, ...)`; only its length is read. Defaults
+            to `query`, unless `key_positions` are given.
+        positions: integers, `(n,)` or `(batch, n)`, of the queries. Defaults
+            to 0, ..., n - 1.
         key_positions: integers, `(m,)` or `(batch, m)`, of the keys, such as
-            the slots of a cache. None: 0, ..., m - 1.
+            the slots of a cache. Defaults to 0, ..., m - 1.
 
     Returns:
         A tensor `(1, num_heads, n, m)`, or `(batch, num_heads, n, m)` for
         positions of each sample.
 
     Raises:
-        ValueError: if there are too few buckets, `max_distance` is not
-            beyond the near ones, or `positions` do not fit.
+        ValueError: if there are too few buckets, `max_distance` does not
+            exceed the near distances, or `positions` do not fit.
 
     Example:
 
@@ -91,7 +92,7 @@ class RelativePositionBias(keras.layers.Layer):
             )
         if max_distance <= num_buckets // sides // 2:
             raise ValueError(
-                "`max_distance` must be beyond the near distances, which are "
+                "`max_distance` must exceed the number of near distances, "
                 f"{num_buckets // sides // 2}. "
                 f"Received: max_distance={max_distance}"
             )
@@ -119,24 +120,24 @@ class RelativePositionBias(keras.layers.Layer):
             query, value, positions, key_positions
         )  # (1|b, n, m)
         top = self.max_distance
-        index = ops.clip(distance, -top, top) + top
+        index = ops.clip(distance, -top, top) + top  # (1|b, n, m)
         buckets = ops.take(ops.convert_to_tensor(self._buckets()), index)
         bias = take_rows(
             self.embeddings, buckets, check=False
         )  # (1|b, n, m, h)
-        return ops.transpose(bias, (0, 3, 1, 2))
+        return ops.transpose(bias, (0, 3, 1, 2))  # (1|b, h, n, m)
 
     def _buckets(self):
         """Returns the bucket of each distance j - i from -top to top."""
         size = self.num_buckets // 2 if self.bidirectional else self.num_buckets
         near, top = size // 2, self.max_distance
         d = np.arange(top + 1)
-        # float32, as those who trained T5 have it: it decides where a
-        # distance is on the border of two buckets
+        # float32, as in the training of T5: rounding decides the bucket of a
+        # distance on the border of two buckets
         far = np.log(np.maximum(d, 1).astype("float32") / np.float32(near))
         far = far / np.float32(math.log(top / near)) * (size - near)
         far = np.minimum(near + far.astype("int32"), size - 1)
-        left = np.where(d < near, d, far)  # of keys before the query
+        left = np.where(d < near, d, far)  # keys before the query
         right = size + left[1:] if self.bidirectional else np.zeros(top, int)
         return np.concatenate([left[::-1], right]).astype("int32")
 
@@ -153,7 +154,7 @@ class RelativePositionBias(keras.layers.Layer):
         return batch, self.num_heads, n, m
 
     def compute_mask(self, *args, **kwargs):
-        return None  # the result is no sequence
+        return None  # the result is not a sequence
 
     def get_config(self):
         return {

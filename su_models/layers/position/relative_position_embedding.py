@@ -15,7 +15,7 @@ from su_models.utils.checks import check_flag, check_size
 
 @keras.saving.register_keras_serializable(package="su_models")
 class RelativePositionEmbedding(keras.layers.Layer):
-    """A vector for each distance between a query and a key (Shaw, NEZHA).
+    """Embeds the distance between a query and a key (Shaw, NEZHA).
 
     Article: https://kexue.fm/archives/8130
         《让研究人员绞尽脑汁的Transformer位置编码》
@@ -23,30 +23,32 @@ class RelativePositionEmbedding(keras.layers.Layer):
 
         R_ij = p[clip(j - i, -c, c)],   c = (input_dim - 1)/2    Eq. (6)
 
-    What lies farther than c counts as c away, so any length will do. The
-    result goes to `RelativeMultiHeadAttention` as `relative_embeddings`; one
+    Distances beyond c are clipped to c, so the length is not limited. Pass
+    the result to `RelativeMultiHeadAttention` as `relative_embeddings`; one
     layer serves all blocks. With `sinusoidal` the vectors are fixed, as in
-    NEZHA.
+    NEZHA. The layer needs no mask, since it reads only the length of its
+    inputs.
 
     Differs: rows run from the farthest key on the left to the farthest on
     the right, j - i, as in NEZHA and bert4keras; the article counts i - j,
-    the same table upside down. Needs no mask: it does not see the inputs.
+    which is the same table in reverse order.
 
     Args:
         input_dim: int > 0, odd. Number of rows, 2c + 1.
         output_dim: int > 0. Size of a vector: `key_dim` of the attention.
-            Even, if `sinusoidal`.
-        sinusoidal: bool. Frozen sinusoids instead of a learned table.
-        embeddings_initializer: of a learned table.
+            Must be even if `sinusoidal`.
+        sinusoidal: bool. Whether to use frozen sinusoids instead of a learned
+            table.
+        embeddings_initializer: initializer of a learned table.
 
     Call arguments:
         query: any tensor `(batch, n, ...)`; only its length is read.
-        value: any tensor `(batch, m, ...)`; only its length is read. None:
-            `query`, unless `key_positions` are given.
-        positions: integers, `(n,)` or `(batch, n)`, of the queries. None: 0,
-            ..., n - 1.
+        value: any tensor `(batch, m, ...)`; only its length is read. Defaults
+            to `query`, unless `key_positions` are given.
+        positions: integers, `(n,)` or `(batch, n)`, of the queries. Defaults
+            to 0, ..., n - 1.
         key_positions: integers, `(m,)` or `(batch, m)`, of the keys, such as
-            the slots of a cache. None: 0, ..., m - 1.
+            the slots of a cache. Defaults to 0, ..., m - 1.
 
     Returns:
         A tensor `(1, n, m, output_dim)`, or `(batch, n, m, output_dim)` for
@@ -82,7 +84,8 @@ class RelativePositionEmbedding(keras.layers.Layer):
         self.output_dim = check_size("output_dim", output_dim)
         if self.input_dim % 2 == 0:
             raise ValueError(
-                "`input_dim` must be odd: as many rows on both sides of 0. "
+                "`input_dim` must be odd, with as many rows on each side of "
+                "distance 0. "
                 f"Received: input_dim={input_dim}"
             )
         if sinusoidal and self.output_dim % 2:
@@ -122,6 +125,7 @@ class RelativePositionEmbedding(keras.layers.Layer):
         )  # (1|b, n, m)
         c = (self.input_dim - 1) // 2
         rows = ops.clip(distance, -c, c) + c
+        # (1|b, n, m, dim)
         return take_rows(self.embeddings, rows, check=False)
 
     def compute_output_shape(
@@ -137,7 +141,7 @@ class RelativePositionEmbedding(keras.layers.Layer):
         return batch, n, m, self.output_dim
 
     def compute_mask(self, *args, **kwargs):
-        return None  # the result is no sequence
+        return None  # the result is not a sequence
 
     def get_config(self):
         return {

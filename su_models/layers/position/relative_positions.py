@@ -1,4 +1,4 @@
-"""How far each key stands from each query."""
+"""Distances between queries and keys."""
 
 from keras import ops
 
@@ -10,12 +10,12 @@ def relative_positions(query, value=None, positions=None, key_positions=None):
 
     Args:
         query: any tensor `(batch, n, ...)`; only its length is read.
-        value: any tensor `(batch, m, ...)`; only its length is read. None:
-            `query`, unless `key_positions` are given.
-        positions: positions i of the queries, `(n,)` or `(batch, n)`. None:
-            0, ..., n - 1.
-        key_positions: positions j of the keys, `(m,)` or `(batch, m)`. None:
-            0, ..., m - 1.
+        value: any tensor `(batch, m, ...)`; only its length is read. Defaults
+            to `query`, unless `key_positions` are given.
+        positions: positions i of the queries, `(n,)` or `(batch, n)`.
+            Defaults to 0, ..., n - 1.
+        key_positions: positions j of the keys, `(m,)` or `(batch, m)`.
+            Defaults to 0, ..., m - 1.
 
     Raises:
         ValueError: if a tensor has no length, or positions do not fit.
@@ -35,7 +35,7 @@ def relative_positions(query, value=None, positions=None, key_positions=None):
     else:
         j = check_positions(key_positions, m, batch_size, "key_positions")
     i, j = (_by_sample(x) for x in (i, j))
-    return ops.expand_dims(j, 1) - ops.expand_dims(i, 2)
+    return ops.expand_dims(j, 1) - ops.expand_dims(i, 2)  # (1|b, n, m)
 
 
 def relative_shape(
@@ -55,7 +55,7 @@ def relative_shape(
 
 
 def _length(name, x):
-    """Returns the static batch size and length."""
+    """Returns the static batch size and length of `x`."""
     if len(x.shape) < 2:
         raise ValueError(
             f"`{name}` must be `(batch, length, ...)`. "

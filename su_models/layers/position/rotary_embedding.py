@@ -17,16 +17,17 @@ class RotaryEmbedding(keras.layers.Layer):
         《Transformer升级之路：2、博采众长的旋转式位置编码》
     Paper: https://arxiv.org/abs/2104.09864
 
-    Features are taken in adjacent pairs. Pair `i` at position `m`, read as
-    a complex number, is multiplied by a unit rotation; `call` writes the
-    product out in real numbers, which is Eq. (13):
+    Adjacent features form pairs. Pair `i` at position `m`, read as a complex
+    number, is multiplied by a unit rotation; `call` computes the product in
+    real numbers, which is Eq. (13):
 
         (x[2i] + j x[2i+1]) exp(j m θ_i),   θ_i = base^(-2i/d)       Eq. (9)
 
         (R_m q)·(R_n k) = q·R_(n-m) k                                Eq. (12)
 
-    Queries and keys are rotated, values are not; then attention sees only
-    how far apart two tokens stand. Masks pass through unchanged.
+    When queries and keys are rotated, attention scores depend on positions
+    only through the distance of two tokens. Values are not rotated. Masks
+    pass through unchanged.
 
     Args:
         base: float > 0. Base of the geometric sequence `θ_i`.
@@ -41,7 +42,7 @@ class RotaryEmbedding(keras.layers.Layer):
 
     Raises:
         ValueError: if `base` is not positive, `inputs` has fewer than three
-            axes or an odd `dim`, or `positions` are no integers of the
+            axes or an odd `dim`, or `positions` are not integers of the
             length of `inputs`.
 
     Example:
@@ -79,17 +80,17 @@ class RotaryEmbedding(keras.layers.Layer):
         sin = ops.cast(ops.sin(angles), inputs.dtype)
         x, y = inputs[..., 0::2], inputs[..., 1::2]  # (b, n, ..., d/2)
         rotated = ops.stack([x * cos - y * sin, y * cos + x * sin], axis=-1)
-        return ops.reshape(rotated, ops.shape(inputs))
+        return ops.reshape(rotated, ops.shape(inputs))  # (b, n, ..., d)
 
     def _angles(self, positions, inputs):
-        """Returns `m θ_i`, not in 16 bits, to broadcast against pairs."""
+        """Returns `m θ_i` in at least 32 bits, broadcastable to the pairs."""
         positions = check_positions(positions, inputs.shape[1], inputs.shape[0])
         dim, dtype = inputs.shape[-1], sum_dtype(inputs.dtype)
         theta = self.base ** (-np.arange(0, dim, 2) / dim)  # (d/2,)
         angles = ops.expand_dims(ops.cast(positions, dtype), -1)
         angles = angles * ops.cast(theta, dtype)  # ([b,] n, d/2)
         if len(positions.shape) == 1:
-            angles = ops.expand_dims(angles, 0)
+            angles = ops.expand_dims(angles, 0)  # (1, n, d/2)
         for _ in inputs.shape[2:-1]:
             angles = ops.expand_dims(angles, 2)
         return angles

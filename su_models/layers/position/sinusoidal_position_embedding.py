@@ -15,7 +15,7 @@ from su_models.utils.checks import check_positive, check_size
 
 @keras.saving.register_keras_serializable(package="su_models")
 class SinusoidalPositionEmbedding(keras.layers.Layer):
-    """Fixed sines and cosines of each position, of any length.
+    """Fixed sines and cosines of each position, for any length.
 
     Article: https://kexue.fm/archives/8231
         《Transformer升级之路：1、Sinusoidal位置编码追根溯源》
@@ -26,25 +26,24 @@ class SinusoidalPositionEmbedding(keras.layers.Layer):
         p_k[2i] = sin(k θ_i),  p_k[2i+1] = cos(k θ_i)         Eq. (1)
         p_m·p_n = Σ_i cos((m-n) θ_i),   θ_i = base^(-2i/d)    Eq. (11)
 
-    so that products of positions know only how far apart these are, and
-    shrink with the distance. Without weights and without randomness. Masks
-    pass through unchanged.
+    so that the product of two positions depends only on their distance, and
+    decreases with it. The layer has no weights. Masks pass through unchanged.
 
     Args:
-        output_dim: int > 0, even. Size of a vector. None: that of the
+        output_dim: int > 0, even. Size of a vector. Defaults to that of the
             inputs.
         merge_mode: "add", "mul" (by one plus the vector), "concat", or
-            "zero" (the vectors alone).
-        base: float > 0.
+            "zero" (the vectors without the inputs).
+        base: float > 0. Base of the geometric sequence of the θ_i.
 
     Call arguments:
         inputs: `(batch, length, features)`.
-        positions: integers, `(length,)` or `(batch, length)`. None: 0, ...,
-            length - 1.
+        positions: integers, `(length,)` or `(batch, length)`. Defaults to 0,
+            ..., length - 1.
 
     Returns:
-        A tensor `(batch, length, features)`, or with the features of
-        `merge_mode`.
+        A tensor `(batch, length, features)`; the number of features depends
+        on `merge_mode`.
 
     Raises:
         ValueError: if the size of a vector is odd, or the inputs are not of

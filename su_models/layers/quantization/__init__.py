@@ -1,1 +1,1 @@
-"""Layers that replace vectors by one of finitely many."""
+"""Layers that map vectors to a finite set of codes."""

@@ -1,4 +1,4 @@
-"""Finite scalar quantization: rounding in the place of a codebook."""
+"""Finite scalar quantization: rounding instead of a codebook."""
 
 import math
 
@@ -23,19 +23,19 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         FSQ(t) = Round[(L-1) σ(t)]                                    Eq. (8)
         y = (L-1) σ(z),   y + sg[Round[y] - y]                       Eq. (10)
 
-    A vector of d features becomes one of L_1 L_2 ... L_d codes, with no
-    codebook to learn, none to collapse, and no loss to add. Differs from
-    Eq. (10): features are divided by L-1, as in the author's code, so that
-    what follows sees numbers from 0 to 1 for any L. (The paper has tanh in
-    the place of σ, and an offset for even L.)
+    A vector of d features becomes one of L_1 L_2 ... L_d codes. There is no
+    codebook that must be learned or could collapse, and no additional loss.
+    Differs from Eq. (10): features are divided by L-1, as in the author's
+    code, so that they lie between 0 and 1 for any L. (The paper uses tanh
+    instead of σ, and an offset for even L.)
 
-    The author finds it equal to a learned codebook at about 1000 codes,
-    better above and worse below; the paper advises L >= 5.
+    The author finds FSQ as good as a learned codebook at about 1000 codes,
+    better with more and worse with fewer; the paper recommends L >= 5.
 
-    Masks pass through unchanged. Nothing here is random or trained.
+    Masks pass through unchanged. The layer has no weights and no randomness.
 
     Args:
-        levels: list of ints >= 2, one a feature. The number of levels L.
+        levels: list of ints >= 2, the number of levels L of each feature.
 
     Call arguments:
         inputs: z, floats `(batch, ..., len(levels))`.
@@ -84,7 +84,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         steps = ops.convert_to_tensor(np.array(self.levels) - 1, wide)
         y = ops.sigmoid(ops.cast(inputs, wide)) * steps  # (b, ..., d)
         level = ops.stop_gradient(ops.round(y))
-        # y less itself is 0: so this is the level to the last bit
+        # y - sg[y] is exactly 0, so the value is exactly `level`
         quantized = (level + (y - ops.stop_gradient(y))) / steps
         place = np.cumprod([1, *self.levels[:-1]])
         place = ops.convert_to_tensor(place, "int32")
@@ -95,17 +95,18 @@ class FiniteScalarQuantizer(keras.layers.Layer):
         return ops.cast(quantized, self.compute_dtype), indices
 
     def lookup(self, indices):
-        """Returns the codes of int `indices`, e.g. those that were generated.
+        """Returns the codes of integer `indices`, e.g. of generated ones.
 
         Args:
             indices: integers of any shape in 0, ..., codebook_size - 1.
 
         Returns:
-            A float32 tensor `(*indices.shape, len(levels))`; NaN for a code
-            that does not exist, where no error can be raised.
+            A float32 tensor `(*indices.shape, len(levels))`. Compiled
+            programs, which cannot raise an error, return NaN for a code that
+            does not exist.
 
         Raises:
-            ValueError: if a known index is no number of a code.
+            ValueError: if a known index is not in 0, ..., codebook_size - 1.
         """
         rest, inside = check_indices("indices", indices, self.codebook_size)
         digits = []

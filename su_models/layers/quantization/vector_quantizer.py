@@ -30,50 +30,52 @@ class VectorQuantizer(keras.layers.Layer):
 
         z -> e_k,   k = argmin_j ‖z - e_j‖                            Eq. (4)
 
-    What follows sees e_k, but its gradient is given to z (straight-through),
-    and two terms are added to the loss that bring e_k and z together:
+    The next layer receives e_k, but its gradient is passed to z
+    (straight-through). Two terms are added to the loss, which bring e_k and z
+    together:
 
         z + sg[e_k - z]                                              Eq. (10)
         β ‖sg[z] - e_k‖² + γ ‖z - sg[e_k]‖²                          Eq. (13)
 
-    with ‖.‖² as a mean over all numbers of a batch. The codebook learns
-    from the first term alone, the encoder from what follows and the second.
+    where ‖.‖² is the mean over all numbers of a batch. The codebook learns
+    only from the first term; the encoder learns from the second term and from
+    the layers that follow.
 
-    Codes that no vector is nearest to receive no gradient, and often most of
-    a codebook dies. With `restart_threshold` above 0, a code whose share of
-    the vectors, averaged over about 1/(1 - usage_decay) training batches,
-    falls below that part of 1/codebook_size moves to a vector of the batch.
-    `perplexity()` tells how many codes are in use, after `fit` as well as in
-    the `on_epoch_end` of a callback.
+    A code that is not the nearest to any vector receives no gradient, and
+    often most of a codebook becomes unused. With `restart_threshold` above 0,
+    a code is moved to a vector of the batch when its share of the vectors,
+    averaged over about 1/(1 - usage_decay) training batches, falls below
+    restart_threshold/codebook_size. `perplexity()` measures how many codes
+    are in use, after `fit` as well as in the `on_epoch_end` of a callback.
 
-    Masked vectors are quantized too, but neither enter the losses nor count
-    as use. A layer with `trainable = False` neither restarts nor counts.
-    A vector that is not finite has no code: its output is NaN, its index -1,
-    and no code moves to it.
+    Masked vectors are quantized too, but they neither enter the losses nor
+    count as use. A layer with `trainable = False` neither counts use nor
+    restarts codes. A vector that is not finite has no code: its output is
+    NaN, its index is -1, and no code moves to it.
 
-    Computed in float32, or float64 under that policy.
+    The layer computes in float32, or in float64 if the policy is float64.
 
     Args:
         codebook_size: int >= 1. Number K of codes.
         codebook_weight: number >= 0. β.
-        commitment_weight: number >= 0. γ; the paper has 0.25 β.
-        restart_threshold: number from 0, no restarts, to 1.
-        usage_decay: number from 0 to below 1. How long use is remembered.
+        commitment_weight: number >= 0. γ; the paper uses 0.25 β.
+        restart_threshold: number from 0 to 1; 0 disables restarts.
+        usage_decay: number in [0, 1). Decay of the moving average of use.
         codebook_initializer: initializer of the codebook.
         seed: optional int from 0 to 2³¹ - 1. Seed of the restarts.
 
     Call arguments:
         inputs: z, floats `(batch, ..., d)`.
-        mask: optional booleans, of the first axes of `inputs`.
-        training: bool. Whether to count use and to restart.
+        mask: optional booleans of the shape of the first axes of `inputs`.
+        training: bool. Whether to count use and restart codes.
 
     Returns:
         `(quantized, indices)`: e_k of the shape and dtype of `inputs`, and
         k, int32 `(batch, ...)`.
 
     Raises:
-        ValueError: if an argument is none of these, for inputs without a
-            known last axis, or a mask of another shape.
+        ValueError: if an argument is invalid, the last axis of the inputs is
+            unknown, or the mask has another shape.
 
     Example:
 
@@ -123,7 +125,7 @@ class VectorQuantizer(keras.layers.Layer):
             min_ndim=2, axes={-1: input_shape[-1]}
         )
         self._build_codebook((self.codebook_size, input_shape[-1]))
-        # share of each code; begins as if all had been used equally
+        # share of each code, which starts as if all were used equally
         share = keras.initializers.Constant(1 / self.codebook_size)
         self.usage = self._state("usage", (self.codebook_size,), share)
         self.usage_of_start = self._state("usage_of_start", (), "ones")
@@ -136,15 +138,17 @@ class VectorQuantizer(keras.layers.Layer):
             initializer=self.codebook_initializer,
             autocast=False,
         )
-        # a restart moves this: on JAX a layer cannot assign to what is trained
+        # restarts change this offset: on JAX a layer cannot assign to a
+        # trainable weight
         self._moved = None
         if self.restart_threshold:
             self._moved = self._state("moved", shape, "zeros")
 
     def _state(self, name, shape, initializer):
-        """A variable that is the same on all replicas, by their mean.
+        """Adds a variable that is averaged over the replicas.
 
-        Averages with a decay near 1 would stand still in float16.
+        It is at least float32: in float16 an average with a decay near 1
+        would not change.
         """
         return self.add_weight(
             name=name,
@@ -164,26 +168,26 @@ class VectorQuantizer(keras.layers.Layer):
         return codes if self._moved is None else ops.add(codes, self._moved)
 
     def lookup(self, indices):
-        """Returns the codes of int `indices`, e.g. those that were generated.
+        """Returns the codes of integer `indices`, e.g. of generated ones.
 
         Args:
             indices: integers of any shape in 0, ..., codebook_size - 1.
 
         Returns:
-            A tensor `(*indices.shape, d)`; NaN for a code that does not
-            exist, where no error can be raised.
+            A tensor `(*indices.shape, d)`. Compiled programs, which cannot
+            raise an error, return NaN for a code that does not exist.
 
         Raises:
-            ValueError: if a known index is no number of a code.
+            ValueError: if a known index is not in 0, ..., codebook_size - 1.
         """
         return take_rows(self.codebook, indices)
 
     def perplexity(self):
         """Returns the perplexity of the codes, a scalar from 1 to K.
 
-        Of the last 1/(1 - usage_decay) training batches or so; a code that
-        was restarted counts as used until it has shown otherwise. Of a data
-        set: `su_models.ops.codebook_perplexity`.
+        It covers about the last 1/(1 - usage_decay) training batches; a
+        restarted code counts as used until its average decays. For a whole
+        data set use `su_models.ops.codebook_perplexity`.
         """
         start = self.usage_of_start / self.codebook_size
         share = ops.maximum(self.usage - start, 0.0) + 1e-12
@@ -194,12 +198,12 @@ class VectorQuantizer(keras.layers.Layer):
         codebook = self.codebook
         z = ops.cast(inputs, codebook.dtype)
         flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (n, d)
-        finite = ops.all(ops.isfinite(flat), axis=-1)
+        finite = ops.all(ops.isfinite(flat), axis=-1)  # (n,)
         flat = ops.where(finite[:, None], flat, 0.0)
-        nearest = _nearest(flat, ops.stop_gradient(codebook))
+        nearest = _nearest(flat, ops.stop_gradient(codebook))  # (n,)
         indices = ops.reshape(nearest, ops.shape(z)[:-1])  # (b, ...)
-        code = take_rows(codebook, indices, check=False)
-        keep = _keep(mask, indices, z.dtype)
+        code = take_rows(codebook, indices, check=False)  # (b, ..., d)
+        keep = _keep(mask, indices, z.dtype)  # (b, ...)
         for weight, a, b in self._terms(z, code):
             self.add_loss(weight * _mean_square(a - b, keep))
         if training and self.trainable and 0 not in z.shape:
@@ -209,19 +213,19 @@ class VectorQuantizer(keras.layers.Layer):
             self._learn(flat, nearest, keep, kept_first)
         finite = ops.reshape(finite, ops.shape(indices))
         indices = ops.where(finite, indices, -1)
-        # z less itself is 0, or NaN: so this is the code to the last bit
+        # z - sg[z] is exactly 0, or NaN, so the value is exactly the code
         quantized = ops.stop_gradient(code) + (z - ops.stop_gradient(z))
         return ops.cast(quantized, self.compute_dtype), indices
 
     def _terms(self, z, code):
-        """The terms of the loss: a weight, and two that should be near."""
+        """Returns the terms of the loss: a weight and two tensors each."""
         return [
             (self.codebook_weight, ops.stop_gradient(z), code),
             (self.commitment_weight, z, ops.stop_gradient(code)),
         ]
 
     def _learn(self, z, indices, keep, kept_first):
-        """Counts how often codes are used, and moves those that are not."""
+        """Counts how often codes are used, and moves unused ones."""
         count = ops.segment_sum(keep, indices, self.codebook_size)  # (K,)
         total = ops.sum(count)
         old, decay = ops.convert_to_tensor(self.usage), self.usage_decay
@@ -238,17 +242,17 @@ class VectorQuantizer(keras.layers.Layer):
         self.usage_of_start.assign(ops.where(total > 0, decay * start, start))
 
     def _learn_codes(self, z, indices, keep, count, dead, rows):
-        """What is not learned by gradients: `dead` codes move to `rows`."""
+        """Moves `dead` codes to `rows`, without gradients."""
         if dead is not None:
             moved = ops.convert_to_tensor(self._moved)
             away = ops.subtract(rows, ops.stop_gradient(self._trained))
             self._moved.assign(ops.where(dead[:, None], away, moved))
 
     def _spread(self, z, kept_first, total):
-        """Returns K vectors from all over the batch, not the masked ones.
+        """Returns K unmasked vectors, spread evenly over the batch.
 
-        Multiples of the golden ratio, shifted by one random number, fill the
-        batch evenly, for any few of the codes as well as for all.
+        Multiples of the golden ratio, shifted by one random number, cover the
+        batch evenly, both for all codes and for a few of them.
         """
         multiples = _GOLDEN * np.arange(self.codebook_size) % 1.0
         shift = keras.random.uniform((), seed=self.generator, dtype="float32")
@@ -258,7 +262,7 @@ class VectorQuantizer(keras.layers.Layer):
         place = ops.cast(ops.maximum(place, 0.0), "int32")
         if kept_first is not None:
             place = ops.take(kept_first, place, axis=0)
-        return ops.take(z, place, axis=0)
+        return ops.take(z, place, axis=0)  # (K, d)
 
     def compute_output_shape(self, input_shape):
         return SeveralShapes([input_shape, input_shape[:-1]])
@@ -272,12 +276,12 @@ class VectorQuantizer(keras.layers.Layer):
         return previous_mask, previous_mask
 
     def save_own_variables(self, store):
-        """Saves the weights, and where the random restarts have come to."""
+        """Saves the weights and the state of the random generator."""
         super().save_own_variables(store)
         store["generator"] = ops.convert_to_numpy(self.generator.state)
 
     def load_own_variables(self, store):
-        """Loads the weights, so that training goes on as if never ended."""
+        """Loads the weights and the state of the random generator."""
         weights = {key: store[key] for key in store.keys()}
         state = weights.pop("generator", None)
         super().load_own_variables(weights)
@@ -300,9 +304,9 @@ class VectorQuantizer(keras.layers.Layer):
 
 
 def _nearest(z, codebook):
-    """Returns the number of the nearest code for each row, int32."""
-    # ‖z - e‖² less ‖z‖², seen from the first code: where all are far from
-    # the origin, squares of that distance would swallow their differences
+    """Returns the index of the nearest code for each row, int32."""
+    # ‖z - e‖² - ‖z‖², with the first code as origin: if all vectors were far
+    # from the origin, their squares would round away the differences
     z, e = z - codebook[:1], codebook - codebook[:1]
     square = ops.sum(ops.square(e), axis=-1)  # (K,)
     distance = square - 2 * ops.matmul(z, ops.transpose(e))  # (n, K)
@@ -310,7 +314,7 @@ def _nearest(z, codebook):
 
 
 def _keep(mask, indices, dtype):
-    """Returns 1 for each vector that counts, else 0, as `indices`."""
+    """Returns 1 for each unmasked vector, else 0, shaped like `indices`."""
     ones = ops.ones_like(indices, dtype=dtype)
     if mask is None:
         return ones
@@ -324,10 +328,10 @@ def _keep(mask, indices, dtype):
     mask = ops.cast(match_axes("mask", mask, indices, rank), dtype)
     for _ in full[rank:]:
         mask = ops.expand_dims(mask, axis=-1)
-    return ones * mask
+    return ones * mask  # (b, ...)
 
 
 def _mean_square(difference, keep):
-    """Mean square, over features and over the vectors that count."""
-    each = ops.mean(ops.square(difference), axis=-1)
+    """Returns the mean square over features and unmasked vectors."""
+    each = ops.mean(ops.square(difference), axis=-1)  # (b, ...)
     return ops.sum(each * keep) / ops.maximum(ops.sum(keep), 1.0)

@@ -7,7 +7,7 @@ from su_models.backend.num_replicas import num_replicas
 from su_models.layers.quantization.vector_quantizer import VectorQuantizer
 from su_models.utils.checks import check_share
 
-# a code no longer used keeps its place from this many vectors on
+# an unused code keeps its place once its averaged count falls to this number
 _LEAST = 1e-2
 
 
@@ -21,42 +21,43 @@ class VectorQuantizerEMA(VectorQuantizer):
 
         e_k <- α e_k + (1-α) z                                        Eq. (7)
 
-    a k-means that goes on through training, and needs no learning rate. As
-    in the paper's appendix the average is that of a count and a sum, of the
-    vectors z_i that are nearest to code k in a training batch:
+    This is an online k-means, which needs no learning rate. As in the paper's
+    appendix, the layer averages the count and the sum of the vectors z_i that
+    are nearest to code k in a training batch:
 
         N_k <- α N_k + (1-α) n_k,   m_k <- α m_k + (1-α) Σ z_i
         e_k = m_k / N̂_k,   N̂_k = (N_k + ε) / (N + K ε) · N,   N = Σ N_k
 
-    They begin at N_k = 1, m_k = e_k. Only γ ‖z - sg[e_k]‖² is added to the
-    loss. Differs from the paper's authors: a code that is not used keeps its
-    place, where theirs fades to zero once N_k falls below ε.
+    They start at N_k = 1, m_k = e_k. Only γ ‖z - sg[e_k]‖² is added to the
+    loss. Differs from the paper's authors: here an unused code keeps its
+    place, while theirs decays to zero once N_k falls below ε.
 
-    The averages move in training only, and not if `trainable` is False. They
-    are weights: saved and loaded, and one set for all replicas together.
-    Restarts, masks, `lookup` and `perplexity` are those of `VectorQuantizer`.
+    The averages change only in training, and only if `trainable` is True.
+    They are weights, so they are saved and loaded, and all replicas share one
+    set. Restarts, masks, `lookup` and `perplexity` work as in
+    `VectorQuantizer`.
 
     Args:
         codebook_size: int >= 1. Number K of codes.
-        decay: number from 0, each batch a step of k-means, to below 1. α.
-        epsilon: number from 0 to below 1. ε.
+        decay: number in [0, 1). α; with 0 each batch is a step of k-means.
+        epsilon: number in [0, 1). ε.
         commitment_weight: number >= 0. γ.
-        restart_threshold: number from 0, no restarts, to 1.
+        restart_threshold: number from 0 to 1; 0 disables restarts.
         codebook_initializer: initializer of the codebook.
         seed: optional int from 0 to 2³¹ - 1. Seed of the restarts.
 
     Call arguments:
         inputs: z, floats `(batch, ..., d)`.
-        mask: optional booleans, of the first axes of `inputs`.
-        training: bool. Whether to move the averages.
+        mask: optional booleans of the shape of the first axes of `inputs`.
+        training: bool. Whether to update the averages.
 
     Returns:
         `(quantized, indices)`: e_k of the shape and dtype of `inputs`, and
-        k, int32 `(batch, ...)`. e as it was before the averages moved.
+        k, int32 `(batch, ...)`. e_k is the code before the update.
 
     Raises:
-        ValueError: if an argument is none of these, for inputs without a
-            known last axis, or a mask of another shape.
+        ValueError: if an argument is invalid, the last axis of the inputs is
+            unknown, or the mask has another shape.
 
     Example:
 
@@ -104,13 +105,13 @@ class VectorQuantizerEMA(VectorQuantizer):
         return ops.divide(self._sum, (smooth * total)[:, None])
 
     def _terms(self, z, code):
-        return super()._terms(z, code)[1:]  # not the codebook's
+        return super()._terms(z, code)[1:]  # without the codebook's term
 
     def _learn_codes(self, z, indices, keep, count, dead, rows):
         size, decay = self.codebook_size, self.decay
         total = ops.segment_sum(z * keep[:, None], indices, size)  # (K, d)
         old, old_sum = map(ops.convert_to_tensor, (self._count, self._sum))
-        # the mean over replicas, which is assigned, has to be of all vectors
+        # the assigned mean over replicas must equal the sum over all vectors
         part = (1 - decay) * num_replicas()
         new = decay * old + part * count
         new_sum = decay * old_sum + part * total

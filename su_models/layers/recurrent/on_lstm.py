@@ -1,4 +1,4 @@
-"""ON-LSTM: an LSTM whose neurons are ordered by the level they remember."""
+"""ON-LSTM: an LSTM whose neurons are ordered by levels of a hierarchy."""
 
 import keras
 from keras import ops
@@ -40,9 +40,9 @@ class ONLSTMCell(keras.layers.Layer):
         《ON-LSTM：用有序神经元表达层次结构》
     Paper: https://arxiv.org/abs/1810.09536
 
-    The gates f, i, o and the candidate ĉ are those of an LSTM. Two more, the
-    master gates, say which levels of the memory the history keeps, and which
-    ones the input writes to:
+    The gates f, i, o and the candidate ĉ are those of an LSTM. Two more gates,
+    the master gates, determine the levels of the memory that keep the history
+    and the levels that the input is written to:
 
         f̃ = cs→ softmax(W_f̃ x + U_f̃ h + b_f̃)
         ĩ = cs← softmax(W_ĩ x + U_ĩ h + b_ĩ),   ω = f̃ ∘ ĩ
@@ -50,35 +50,36 @@ class ONLSTMCell(keras.layers.Layer):
         c = ω ∘ (f ∘ c + i ∘ ĉ) + (f̃ - ω) ∘ c + (ĩ - ω) ∘ ĉ         Eq. (10)
         h = o ∘ tanh(c)
 
-    cs→ sums from the left, cs← from the right: low levels are rewritten at
-    each step, high ones last. The paper has ĩ = 1 - cs→ softmax(...) instead,
-    Eq. (11), which is the author's ĩ less the softmax itself: its highest
-    level is never written to.
+    cs→ is the cumulative sum from the left, cs← from the right: low levels
+    are rewritten at each step, high levels persist. The paper uses
+    ĩ = 1 - cs→ softmax(...) instead, Eq. (11), which equals the author's ĩ
+    minus the softmax itself: its highest level is never written to.
 
-    The `units` are `levels` groups of neighbours that share a value of the
-    master gates. With one level f̃ = ĩ = 1, an LSTM. The master gates are
-    computed in float32 under any policy. A cell has nothing that is random.
+    The `units` form `levels` groups of neighbours that share a value of the
+    master gates. With one level f̃ = ĩ = 1, and the cell is an LSTM cell. The
+    master gates are computed in float32 under every policy. A cell has no
+    randomness.
 
-    Columns of the kernels and of the bias: i, f, ĉ, o (`units` each), as
-    `keras.layers.LSTM` has them, then f̃, ĩ (`levels` each).
+    The columns of the kernels and of the bias are i, f, ĉ, o (`units` each),
+    as in `keras.layers.LSTM`, then f̃, ĩ (`levels` each).
 
     Args:
         units: int >= 1. Size of output and memory.
         levels: int >= 1 that divides `units`.
         master_input: `"su"` (the author's ĩ) or `"paper"`.
-        activation: of ĉ and of the memory.
-        recurrent_activation: of f, i and o.
-        use_bias: whether there is a bias.
-        kernel_initializer: of what inputs are multiplied with.
-        recurrent_initializer: of what the last output is multiplied with.
-        bias_initializer: of the bias.
+        activation: activation of ĉ and of the memory.
+        recurrent_activation: activation of f, i and o.
+        use_bias: bool. Whether there is a bias.
+        kernel_initializer: initializer of the kernel W of the inputs.
+        recurrent_initializer: initializer of the kernel U of the last output.
+        bias_initializer: initializer of the bias.
         kernel_regularizer: optional.
         recurrent_regularizer: optional.
         bias_regularizer: optional.
 
     Call arguments:
         inputs: `(batch, features)`.
-        states: list of output and memory of the step before, each
+        states: list of output and memory of the previous step, each
             `(batch, units)`.
 
     Returns:
@@ -174,30 +175,31 @@ class ONLSTMCell(keras.layers.Layer):
 
     @property
     def master_forget_columns(self):
-        """The columns of f̃: a slice of those of the kernels."""
+        """The columns of f̃ in the kernels, a slice."""
         return slice(4 * self.units, 4 * self.units + self.levels)
 
     def project(self, inputs, kernel, columns=slice(None)):
-        """Returns what depends on the inputs alone, for any number of steps.
+        """Returns the part of the gates' arguments that the inputs determine.
 
         Args:
-            inputs: `(batch, ..., features)`.
-            kernel: the cell's own, or as drop-connect left it.
-            columns: optional slice of those of the kernel.
+            inputs: `(batch, ..., features)`, of any number of steps.
+            kernel: the cell's own kernel, or the same after drop-connect.
+            columns: optional slice of the kernel's columns.
 
         Returns:
-            A tensor `(batch, ..., 4 units + 2 levels)`, or those columns.
+            A tensor `(batch, ..., 4 units + 2 levels)`, or the given columns
+            of it.
         """
         z = accumulated_matmul(inputs, kernel[:, columns], inputs.dtype)
         return z if self.bias is None else z + self.bias[columns]
 
     def step(self, z, states, recurrent_kernel):
-        """Goes one step from `states`, given what `project` returned.
+        """Computes one step from `states` and the result of `project`.
 
         Args:
-            z: `(batch, 4 units + 2 levels)`.
+            z: result of `project`, `(batch, 4 units + 2 levels)`.
             states: list of output and memory, `(batch, units)` each.
-            recurrent_kernel: the cell's own, or as drop-connect left it.
+            recurrent_kernel: the cell's own, or the same after drop-connect.
 
         Returns:
             The output and the list of the two new states.
@@ -219,7 +221,7 @@ class ONLSTMCell(keras.layers.Layer):
 
     def _master_gates(self, z):
         """Returns f̃ and ĩ, `(b, units)` each."""
-        # bfloat16 has 8 bits: sums of a softmax would miss 1 by a percent
+        # with the 8 bits of bfloat16 a softmax would sum to 1 ± 1 %
         wide = sum_dtype(self.compute_dtype)
         z = ops.cast(ops.reshape(z, (-1, 2, self.levels)), wide)
         return master_gates(
@@ -269,68 +271,70 @@ class ONLSTMCell(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ONLSTM(keras.layers.RNN):
-    """Ordered Neurons LSTM: learns a hierarchy, and tells it.
+    """Ordered Neurons LSTM: learns a hierarchy and can return it.
 
     Article: https://kexue.fm/archives/6621
         《ON-LSTM：用有序神经元表达层次结构》
     Paper: https://arxiv.org/abs/1810.09536
 
-    `ONLSTMCell` says what happens in a step. How much of the history a step
-    forgets is the level at which something new begins there:
+    `ONLSTMCell` documents a single step. The share of the history that a step
+    forgets gives the level of the hierarchy at which a new part begins:
 
         d_f ≈ Σ_k k p_f(k) = n (1 - mean(f̃)) + 1,   k = 1, ..., n    Eq. (14)
 
-    `return_distances=True` returns 1 - mean(f̃), the sequence of Eq. (15), at
-    least 0 and less than 1; `su_models.text.induce_tree` makes a tree of it.
+    `return_distances=True` returns 1 - mean(f̃), the sequence of Eq. (15), with
+    values in [0, 1); `su_models.text.induce_tree` builds a tree from it.
 
-    Masked steps change nothing: states are carried over them, distances are
-    0.
+    Masked steps have no effect: states are carried over them, and their
+    distances are 0.
 
-    On TensorFlow and JAX, with the activations that are default, training
-    goes back through time by derivatives written out: faster than the
-    backend's own, and of any order, but with `training=True` JAX has no
-    forward mode (`jax.jvp`) through the layer.
+    On TensorFlow and JAX, with the default activations, training uses a
+    hand-written backward pass through time. It is faster than automatic
+    differentiation and supports derivatives of any order, but with
+    `training=True` JAX has no forward mode (`jax.jvp`) through the layer.
 
     Differs: the author's code drops connections of both kernels at one rate,
-    the paper's those of the recurrent kernel; here each has a rate. Masks
-    are drawn once a call, for all its samples and steps.
+    the paper's code those of the recurrent kernel; here each kernel has its
+    own rate. Each call draws one mask for all its samples and steps.
 
     Args:
         units: int >= 1. Size of output and memory.
         levels: int >= 1 that divides `units`.
         master_input: `"su"` (the author's ĩ) or `"paper"`.
-        return_distances: whether to return the distances. Not with
-            `go_backwards`, hence not inside `keras.layers.Bidirectional`:
-            the history is what has been read.
-        dropconnect: float, 0 <= rate < 1. Share of the kernel's entries that
-            are 0 in a training step, the others are enlarged.
-        recurrent_dropconnect: the same of the recurrent kernel.
-        seed: optional int from 0 to 2³¹ - 1. Of drop-connect.
-        activation: see `ONLSTMCell`, as for the eight that follow.
-        recurrent_activation: of f, i and o.
-        use_bias: whether there is a bias.
-        kernel_initializer: of the kernel.
-        recurrent_initializer: of the recurrent kernel.
-        bias_initializer: of the bias.
+        return_distances: bool. Whether to return the distances. Cannot be
+            combined with `go_backwards`, and hence not be used inside
+            `keras.layers.Bidirectional`.
+        dropconnect: float in [0, 1). Share of the kernel's entries that are
+            set to 0 in a training step; the others are scaled up.
+        recurrent_dropconnect: float in [0, 1). The same for the recurrent
+            kernel.
+        seed: optional int from 0 to 2³¹ - 1. Seed of drop-connect.
+        activation: activation of ĉ and of the memory.
+        recurrent_activation: activation of f, i and o.
+        use_bias: bool. Whether there is a bias.
+        kernel_initializer: initializer of the kernel.
+        recurrent_initializer: initializer of the recurrent kernel.
+        bias_initializer: initializer of the bias.
         kernel_regularizer: optional.
         recurrent_regularizer: optional.
         bias_regularizer: optional.
-        **kwargs: those of `keras.layers.RNN`: `return_sequences`,
+        **kwargs: arguments of `keras.layers.RNN`: `return_sequences`,
             `return_state`, `go_backwards`, `stateful`,
             `zero_output_for_mask`, `activity_regularizer`, `name`, `dtype`;
-            not `unroll`.
+            `unroll` is not supported.
 
     Call arguments:
         sequences: `(batch, length, features)`.
         initial_state: optional list of output and memory before the first
             step, `(batch, units)` each.
         mask: optional booleans `(batch, length)`, True = real.
-        training: whether connections are dropped.
+        training: bool. Whether connections are dropped.
 
     Returns:
-        The last output `(batch, units)`, or all, `(batch, length, units)`,
-        with `return_sequences`. Then, as asked for: float32 distances
-        `(batch, length)`; the last output and the last memory.
+        The last output `(batch, units)`, or all outputs, `(batch, length,
+        units)`, with `return_sequences`. With `return_distances`, float32
+        distances `(batch, length)` follow; with `return_state`, the last
+        output and the last memory.
 
     Raises:
         ValueError: if `levels` does not divide `units`, an argument is none
@@ -373,13 +377,14 @@ class ONLSTM(keras.layers.RNN):
         return_distances = check_flag("return_distances", return_distances)
         if check_flag("unroll", kwargs.pop("unroll", False)):
             raise ValueError(
-                "An unrolled loop compiles for minutes, and has masks wrong "
-                "on some backends. Received: unroll=True"
+                "`unroll` must be False: an unrolled loop takes minutes to "
+                "compile, and masks are wrong on some backends. "
+                "Received: unroll=True"
             )
         if return_distances and kwargs.get("go_backwards"):
             raise ValueError(
-                "`return_distances` goes with reading forwards: not with "
-                "`go_backwards`, nor inside `Bidirectional`. "
+                "`return_distances` must not be combined with `go_backwards`, "
+                "nor used inside `Bidirectional`. "
                 "Received: return_distances=True, go_backwards=True"
             )
         cell = ONLSTMCell(
@@ -419,9 +424,9 @@ class ONLSTM(keras.layers.RNN):
 
     @property
     def variables(self):
-        """All state, that of a stateful layer too.
+        """All variables, including the states of a stateful layer.
 
-        Keras' RNN leaves that out, and its JAX trainer then forgets it.
+        Keras' RNN omits the states, so its JAX trainer would lose them.
         """
         return [*super().variables, *(self.states or ())]
 
@@ -450,9 +455,9 @@ class ONLSTM(keras.layers.RNN):
         return outputs, distances, *states
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        """Goes through the steps; `keras.layers.RNN.call` calls it."""
+        """Runs all steps; `keras.layers.RNN.call` calls this method."""
         if self.stateful:
-            # PyTorch: the states change in place before gradients are taken
+            # PyTorch changes the states in place before it takes gradients
             initial_state = [ops.copy(state) for state in initial_state]
         kernel, recurrent_kernel = kernels = [
             self._drop(weight, rate, training)
@@ -490,7 +495,7 @@ class ONLSTM(keras.layers.RNN):
         )
 
     def _own_loop(self, sequences, initial_state, mask, kernels, training):
-        """Returns the last output, all outputs, the states after the loop."""
+        """Returns the last output, all outputs, and the final states."""
         dtype = self.compute_dtype
         bias = self.cell.bias
         outputs, *states = on_lstm(
@@ -509,10 +514,10 @@ class ONLSTM(keras.layers.RNN):
         return states[0], _swap(outputs), states
 
     def _keras_loop(self, sequences, initial_state, mask, kernels, every):
-        """The same for any activation; all outputs only with `every`."""
+        """Does the same for any activation; all outputs only if `every`."""
         in_loop, recurrent_kernel = kernels
         if sequences.shape[-1] >= self.cell.units:
-            # narrower ones are projected sooner than the result is read
+            # for fewer features, projecting inside the loop is faster
             sequences = self.cell.project(sequences, in_loop)
             in_loop = None
         loop = keras.layers.RNN(
@@ -524,9 +529,9 @@ class ONLSTM(keras.layers.RNN):
         return loop.inner_loop(sequences, initial_state, mask)
 
     def _drop(self, weight, rate, training):
-        """Returns a weight as it is used in this call."""
-        # not convert_to_tensor, which on TensorFlow gives the variable, and a
-        # gradient of one's own is for tensors
+        """Returns a weight after drop-connect."""
+        # a copy: on TensorFlow `convert_to_tensor` returns the variable, but
+        # a custom gradient needs tensors
         weight = ops.copy(weight)
         if not training or not rate:
             return weight
@@ -577,9 +582,9 @@ class ONLSTM(keras.layers.RNN):
 
 
 class _Step:
-    """What the loop calls: a cell with the kernels of this call.
+    """A cell with the kernels of this call, for Keras' loop.
 
-    Without a kernel its inputs have been projected.
+    Without a kernel, the inputs are already projected.
     """
 
     def __init__(self, cell, kernel, recurrent_kernel):
@@ -600,13 +605,13 @@ def _swap(x):
 
 
 def _shift(outputs, first, mask):
-    """Returns the output before each step; `first` before the first."""
-    first = ops.expand_dims(first, 1)
-    before = ops.concatenate([first, outputs[:, :-1]], axis=1)
+    """Returns the previous output of each step; `first` for the first."""
+    first = ops.expand_dims(first, 1)  # (b, 1, units)
+    before = ops.concatenate([first, outputs[:, :-1]], axis=1)  # (b, n, units)
     if mask is None:
         return before
     # the loop's outputs before the first real step differ among backends
-    real = ops.cast(mask, "int32")
+    real = ops.cast(mask, "int32")  # (b, n)
     begun = ops.cumsum(real, axis=1) - real > 0
     return ops.where(ops.expand_dims(begun, -1), before, first)
 
@@ -614,13 +619,13 @@ def _shift(outputs, first, mask):
 def _distances(logits, mask):
     """Returns 1 - mean(f̃) as Σ_k (k - 1) p_f(k) / n, by Eq. (14)."""
     n = logits.shape[-1]
-    p = level_softmax(ops.cast(logits, "float32"))
+    p = level_softmax(ops.cast(logits, "float32"))  # (b, n, levels)
     distances = ops.sum(p * ops.arange(n, dtype="float32"), axis=-1) / n
     return distances if mask is None else ops.where(mask, distances, 0.0)
 
 
 def _check_states(states, inputs, units):
-    """Rejects what would be broadcast, or fail far from here."""
+    """Rejects states that would broadcast or fail with an obscure error."""
     flat = keras.tree.flatten(states)
     if len(flat) != 2:
         raise ValueError(

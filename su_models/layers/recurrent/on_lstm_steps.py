@@ -1,4 +1,4 @@
-"""All steps of ON-LSTM, with a backward pass through time of its own."""
+"""The loop of ON-LSTM, with a hand-written backward pass through time."""
 
 import numpy as np
 from keras import ops, tree
@@ -22,23 +22,24 @@ def on_lstm(
     reverse=False,
     training=False,
 ):
-    """Returns outputs and last states of an ON-LSTM, and learns fast.
+    """Returns outputs and last states of an ON-LSTM, with a fast gradient.
 
     Article: https://kexue.fm/archives/6621
         《ON-LSTM：用有序神经元表达层次结构》
 
     The equations, the columns and the precision are those of
-    `layers.ONLSTMCell` with tanh and sigmoid; all tensors begin with time.
+    `layers.ONLSTMCell` with tanh and sigmoid; time is the first axis of all
+    tensors.
 
     In training the forward loop keeps the gates, the softmaxes p, tanh(c) and
-    the memory before each step. From these the backward loop finds dz, the
-    gradient of the gates' arguments, without a transcendental function and
-    with one product a step, dz Uᵀ. What else is needed is the same for all
-    steps, and done after the loop at once: dU = Σ hᵀ dz, dK = Σ xᵀ dz,
-    db = Σ dz and dx = dz Kᵀ.
+    the memory before each step. From these the backward loop computes dz, the
+    gradient of the gates' arguments, without transcendental functions and
+    with one product per step, dz Uᵀ. The other gradients are computed for all
+    steps at once after the loop: dU = Σ hᵀ dz, dK = Σ xᵀ dz, db = Σ dz and
+    dx = dz Kᵀ.
 
-    It gives reverse-mode gradients of any order. JAX's forward mode, `jvp`,
-    has none with `training=True`.
+    Reverse-mode gradients of any order are supported. JAX's forward mode,
+    `jvp`, is not supported with `training=True`.
 
     Args:
         sequences: `(length, batch, features)`.
@@ -47,11 +48,12 @@ def on_lstm(
         bias: `(columns,)` or None.
         levels: int that divides the units.
         master_input: `"su"` or `"paper"`.
-        mask: optional booleans `(length, batch)`, True = real. Other steps
-            repeat the states.
+        mask: optional booleans `(length, batch)`, True = real. The states
+            are carried over the other steps.
         reverse: whether to begin with the last step.
-        training: whether to keep what the backward loop needs. The results
-            and their gradients are the same, without it gradients are slow.
+        training: whether to keep the values for the backward loop. Without
+            them the results and gradients are the same, but gradients are
+            slow.
 
     Returns:
         Outputs `(length, batch, units)`, the last output, the last memory.
@@ -64,7 +66,7 @@ def on_lstm(
         bias = ops.zeros(kernel.shape[1:], kernel.dtype)
     tensors = [sequences, *states, kernel, recurrent_kernel, bias]
     if mask is not None:
-        # floats: booleans have gradients of another kind on each backend
+        # floats: each backend treats gradients of booleans differently
         tensors.append(ops.cast(ops.expand_dims(mask, -1), "float32"))
     units = recurrent_kernel.shape[0]
     steps = _Steps(units, levels, master_input, reverse, training)
@@ -74,7 +76,7 @@ def on_lstm(
 
 
 def level_softmax(z):
-    """Keras' own, which warns of an axis of size 1: there is one level."""
+    """Returns Keras' softmax, without its warning for a single level."""
     return ops.softmax(z) if z.shape[-1] > 1 else ops.ones_like(z)
 
 
@@ -85,16 +87,16 @@ def master_gates(p, units, master_input, dtype):
         p: softmaxes over levels, `(batch, 2, levels)`, float32 or float64.
         units: int, the number of neurons.
         master_input: `"su"` or `"paper"`.
-        dtype: of the results. They are summed in that of p.
+        dtype: dtype of the results. The sums have the dtype of p.
 
     Returns:
         Two tensors `(batch, units)`.
     """
-    sums = ops.cumsum(p, axis=-1)
+    sums = ops.cumsum(p, axis=-1)  # (b, 2, levels)
     master_f, master_i = sums[:, 0], 1.0 - sums[:, 1]
     if master_input == "su":
         master_i = master_i + p[:, 1]
-    # not ops.repeat, whose gradient TensorFlow's XLA does not compile
+    # TensorFlow's XLA cannot compile the gradient of `ops.repeat`
     ones = ops.ones((1, 1, units // p.shape[-1]), dtype)
     master_f, master_i = (
         ops.reshape(ops.expand_dims(ops.cast(x, dtype), -1) * ones, (-1, units))
@@ -104,23 +106,23 @@ def master_gates(p, units, master_input, dtype):
 
 
 class _Steps:
-    """Both loops, without the tensors that they are given."""
+    """The forward and the backward loop."""
 
     def __init__(self, units, levels, master_input, reverse, keeping):
         self.units, self.levels, self.master_input = units, levels, master_input
         self.reverse, self.keeping = reverse, keeping
-        # sigmoid(z) = tanh(z / 2) / 2 + 1/2: one tanh for the four gates
+        # sigmoid(z) = tanh(z / 2) / 2 + 1/2, so one tanh serves four gates
         self.scale = np.repeat([0.5, 0.5, 1.0, 0.5], units)
 
     def forward(self, x, h, c, kernel, recurrent_kernel, bias, *real):
-        """Returns the results, and what the backward loop needs of a step."""
+        """Returns the results, and the values that the backward loop needs."""
         weights = ops.concatenate([kernel, recurrent_kernel])
         scale = ops.cast(self.scale, weights.dtype)
 
         def step(states, inputs):
             (h, c), (x, *real) = states, inputs
             z = _product(ops.concatenate([x, h], axis=-1), weights) + bias
-            a = _tanh(z[:, : 4 * self.units] * scale)
+            a = _tanh(z[:, : 4 * self.units] * scale)  # (b, 4 units)
             z = ops.cast(z[:, 4 * self.units :], sum_dtype(z.dtype))
             p = level_softmax(ops.stack(ops.split(z, 2, axis=-1), axis=1))
             i, f, c_hat, o = _gates(a)
@@ -135,11 +137,11 @@ class _Steps:
         return (outputs, h, c), kept
 
     def with_gradient(self, *tensors):
-        """Returns the results and their gradient, for `custom_gradient`."""
+        """Returns the results and a gradient function for custom_gradient."""
         results, kept = self.forward(*tensors)
 
         def gradient(*upstream):
-            # TensorFlow gives three tensors, JAX a tuple of three
+            # TensorFlow passes three tensors, JAX a tuple of three
             d_results = tree.flatten(upstream)
             return self._backward(tensors, results[0], kept, d_results)
 
@@ -148,7 +150,7 @@ class _Steps:
     def _backward(self, tensors, outputs, kept, d_results):
         x, h, c, kernel, recurrent_kernel, bias, *real = tensors
         dtype = recurrent_kernel.dtype
-        # sums over time are float32 in low precision too
+        # sums over time are at least float32, also in low precision
         wide = sum_dtype(dtype)
         d_outputs, d_h, d_c = (ops.cast(d, wide) for d in d_results)
         transposed = ops.transpose(recurrent_kernel)
@@ -182,7 +184,7 @@ class _Steps:
         keep, write, master_f, master_i = self._shares(i, f, p)
         omega = master_f * master_i
         d_c = d_c + d_h * o * (1.0 - tanh_c * tanh_c)
-        # of keep = ω f + f̃ - ω and write = ω i + ĩ - ω, where ω = f̃ ĩ
+        # derivatives of keep = ω f + f̃ - ω and write = ω i + ĩ - ω, ω = f̃ ĩ
         d_keep, d_write = d_c * c, d_c * c_hat
         d_omega = d_keep * (f - 1.0) + d_write * (i - 1.0)
         d_p = self._sums_back(
@@ -203,15 +205,15 @@ class _Steps:
         """Returns the gradient of p, given those of f̃ and ĩ."""
         shape = -1, 2, self.levels, self.units // self.levels
         d = ops.sum(ops.reshape(ops.stack(d_gates, axis=1), shape), axis=-1)
-        # p of a level is part of the sums at it and above
+        # p of a level enters the sums of this level and of all above
         d_p = ops.flip(ops.cumsum(ops.flip(d, axis=-1), axis=-1), axis=-1)
         d_p_f, d_p_i = d_p[:, 0], -d_p[:, 1]
         if self.master_input == "su":
             d_p_i = d_p_i + d[:, 1]
-        return ops.stack([d_p_f, d_p_i], axis=1)
+        return ops.stack([d_p_f, d_p_i], axis=1)  # (b, 2, levels)
 
     def _shares(self, i, f, p):
-        """Returns what c and ĉ are multiplied with in Eq. (10), and f̃, ĩ."""
+        """Returns the factors of c and ĉ in Eq. (10), and f̃, ĩ."""
         master_f, master_i = master_gates(
             p, self.units, self.master_input, i.dtype
         )
@@ -222,19 +224,19 @@ class _Steps:
 
 
 def _tanh(x):
-    """Returns tanh in the dtype of x; Keras on JAX makes float32 of float64."""
+    """Returns tanh in the dtype of x; Keras on JAX casts float64 to float32."""
     return ops.cast(ops.tanh(x), x.dtype)
 
 
 def _gates(a):
     """Returns i, f, ĉ and o, given their tanh."""
-    i, f, c_hat, o = ops.split(a, 4, axis=-1)
+    i, f, c_hat, o = ops.split(a, 4, axis=-1)  # (b, units) each
     i, f, o = (0.5 * gate + 0.5 for gate in (i, f, o))
     return i, f, c_hat, o
 
 
 def _where(real, new, old):
-    """Returns new tensors, the old ones where a step is not real."""
+    """Returns the new tensors at real steps, and the old ones elsewhere."""
     if not real:
         return tuple(new)
     return tuple(
@@ -243,8 +245,8 @@ def _where(real, new, old):
 
 
 def _before(outputs, first, reverse):
-    """Returns the output before each step, at the step's place."""
-    first = ops.expand_dims(first, 0)
+    """Returns the previous output of each step, at the step's position."""
+    first = ops.expand_dims(first, 0)  # (1, b, units)
     parts = [outputs[1:], first] if reverse else [first, outputs[:-1]]
     return ops.concatenate(parts)
 

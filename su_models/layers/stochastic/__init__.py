@@ -1,1 +1,1 @@
-"""Layers that draw from a distribution and keep its gradient."""
+"""Layers that sample from a distribution with a gradient, and VAE losses."""

@@ -14,47 +14,49 @@ from su_models.utils.checks import (
 
 @keras.saving.register_keras_serializable(package="su_models")
 class GumbelSoftmax(keras.layers.Layer):
-    """Draws near-one-hot vectors in proportion to exp(logits).
+    """Samples nearly one-hot vectors with probabilities softmax(logits).
 
     Article: https://kexue.fm/archives/6705
         《漫谈重参数：从正态分布到Gumbel Softmax》
     Paper: https://arxiv.org/abs/1611.01144
 
-    The index of the largest of o_i + g_i with Gumbel noise g is an exact
-    sample of softmax(o); its softmax at a temperature τ is a smooth one:
+    With Gumbel noise g, the index of the largest o_i + g_i is an exact sample
+    of softmax(o); the softmax of o + g at a temperature τ is a smooth one:
 
         argmax_i (o_i + g_i),   g_i = -log(-log ε_i),  ε_i ~ U[0, 1]  Eq. (8)
         y = softmax((o + g) / τ)                                     Eq. (10)
 
-    τ -> 0 gives one-hot vectors and vanishing gradients. So one begins at
-    about 1 and anneals it to about 0.01: `layer.temperature` is a variable,
-    saved with the weights, and `layer.temperature = 0.5` assigns to it, also
-    in a callback during a compiled `fit`. (Take the layer from `self.model`
-    there: on JAX that hands the change to the running program.)
+    τ -> 0 gives one-hot vectors and vanishing gradients, so τ is usually
+    annealed from about 1 to about 0.01. `layer.temperature` is a variable that
+    is saved with the weights. `layer.temperature = 0.5` assigns to it, also
+    in a callback during a compiled `fit`. (In a callback, access the layer
+    through `self.model`: on JAX this passes the change to the running
+    program.)
 
-    With `hard=True` the output is exactly one-hot, and its gradient that of
-    y (straight-through). ε stays inside [2⁻²⁵, 1 - 2⁻²⁴], so that g lies
-    between -2.9 and 16.7, whatever a generator returns.
+    With `hard=True` the output is exactly one-hot, and its gradient is that of
+    y (straight-through). ε is clipped to [2⁻²⁵, 1 - 2⁻²⁴], so that g lies
+    between -2.9 and 16.7.
 
-    It draws at every call, in training and after it; for the likeliest
-    class take the argmax of the logits. Masks pass through unchanged.
+    The layer samples at every call, in training and in inference; for the
+    most likely class use the argmax of the logits. Masks pass through
+    unchanged.
 
     Args:
-        temperature: number > 0. τ at the beginning.
+        temperature: number > 0. Initial value of τ.
         hard: bool. Whether outputs are exactly one-hot.
         axis: int. The axis of the classes.
         seed: optional int from 0 to 2³¹ - 1. Seed of the noise.
 
     Call arguments:
-        logits: o, floats `(batch, ..., classes, ...)`. Log probabilities
-            will do as well.
+        logits: o, floats `(batch, ..., classes, ...)`, which may be log
+            probabilities.
 
     Returns:
         y, of the shape and dtype of `logits`, with sum 1 over `axis`.
 
     Raises:
-        ValueError: if an argument is none of these, or the logits have no
-            axis beside the batch.
+        ValueError: if an argument is invalid, or the logits have no axis
+            besides the batch.
 
     Example:
 
@@ -85,7 +87,7 @@ class GumbelSoftmax(keras.layers.Layer):
 
     @property
     def temperature(self):
-        """The variable τ. A number that is assigned to it must be > 0."""
+        """The variable τ. An assigned number must be > 0."""
         return self._temperature
 
     @temperature.setter
@@ -96,7 +98,7 @@ class GumbelSoftmax(keras.layers.Layer):
         rank = len(input_shape)
         if rank < 2 or not -rank <= self.axis < rank or not self.axis % rank:
             raise ValueError(
-                "The logits must have `axis`, and not as that of the batch. "
+                "`axis` must be an axis of the logits other than the batch. "
                 f"Received: input_shape={input_shape}, axis={self.axis}"
             )
         if input_shape[self.axis] is None:
@@ -110,7 +112,7 @@ class GumbelSoftmax(keras.layers.Layer):
         uniform = keras.random.uniform(
             ops.shape(logits), dtype="float32", seed=self.generator
         )
-        # float16 would round the noise, and overflow divided by τ
+        # float16 would round the noise, and overflow in the division by τ
         wide = sum_dtype(self.compute_dtype)
         noisy = ops.cast(logits, wide) + ops.cast(_gumbel(uniform), wide)
         temperature = ops.cast(self._temperature, wide)
@@ -122,7 +124,7 @@ class GumbelSoftmax(keras.layers.Layer):
                 axis=self.axis,
                 dtype=wide,
             )
-            # exactly one-hot: y less itself is 0, where one - y + y is not
+            # exactly one-hot: y - sg[y] is 0, while one - y + y would round
             y = one + (y - ops.stop_gradient(y))
         return ops.cast(y, self.compute_dtype)
 
@@ -140,5 +142,5 @@ class GumbelSoftmax(keras.layers.Layer):
 
 
 def _gumbel(uniform):
-    """-log(-log ε): finite, also where rounding has made ε 0 or 1."""
+    """Returns -log(-log ε), finite even if rounding has made ε 0 or 1."""
     return -ops.log(-ops.log(ops.clip(uniform, 2.0**-25, 1 - 2.0**-24)))

@@ -1,4 +1,4 @@
-"""Normal samples with gradients for mean and variance."""
+"""Normal samples with gradients with respect to mean and variance."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from su_models.utils.checks import check_seed, check_shape
 
 @keras.saving.register_keras_serializable(package="su_models")
 class NormalSampling(keras.layers.Layer):
-    """Draws z ~ N(μ, σ²) so that μ and σ receive gradients.
+    """Samples z ~ N(μ, σ²), differentiable with respect to μ and σ.
 
     Article: https://kexue.fm/archives/6705
         《漫谈重参数：从正态分布到Gumbel Softmax》
@@ -20,12 +20,12 @@ class NormalSampling(keras.layers.Layer):
 
         E[f(z)] = E[f(ε σ + μ)],   z = ε σ + μ,   ε ~ N(0, 1)         Eq. (5)
 
-    σ = exp(log σ² / 2), so that any number is allowed as log σ². In a VAE
-    (article 5253) μ and log σ² are the encoder's two outputs, and the
-    divergence to add to the loss is `normal_kl`.
+    σ = exp(log σ² / 2), so log σ² may be any number. In a VAE (article 5253)
+    μ and log σ² are the encoder's two outputs, and `normal_kl` is the
+    divergence to add to the loss.
 
-    It draws at every call, in training and after it: what a VAE is
-    evaluated by is an expectation over z. Where one value is wanted take μ.
+    The layer samples at every call, in training and in inference, since the
+    loss of a VAE is an expectation over z. For a deterministic value use μ.
     Masks pass through unchanged.
 
     Args:
@@ -39,7 +39,7 @@ class NormalSampling(keras.layers.Layer):
         z, of the shape and dtype of `mean`.
 
     Raises:
-        ValueError: if the two shapes differ, or `seed` is no seed.
+        ValueError: if the two shapes differ, or `seed` is invalid.
 
     Example:
 
@@ -66,7 +66,7 @@ class NormalSampling(keras.layers.Layer):
         noise = keras.random.normal(
             ops.shape(mean), dtype="float32", seed=self.generator
         )
-        # float16 holds no σ beyond log σ² = 22, and no ε below 6e-8
+        # float16 overflows for log σ² > 22, and rounds ε below 6e-8 to 0
         sigma = ops.exp(ops.cast(log_variance, wide) / 2)
         z = ops.cast(mean, wide) + ops.cast(noise, wide) * sigma
         return ops.cast(z, self.compute_dtype)

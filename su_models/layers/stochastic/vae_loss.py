@@ -10,7 +10,7 @@ from su_models.utils.checks import check_positive
 
 @keras.saving.register_keras_serializable(package="su_models")
 class VAELoss(keras.layers.Layer):
-    """Reconstruction error plus divergence from the prior, for each example.
+    """Adds up reconstruction error and divergence from the prior.
 
     Article: https://kexue.fm/archives/5253
         《变分自编码器（一）：原来是这么一回事》
@@ -18,17 +18,17 @@ class VAELoss(keras.layers.Layer):
 
         ‖x - x̂‖² / (2 τ²) + ½ Σ (μ² + σ² - log σ² - 1)
 
-    The first term is -log q(x|z) without its constant, for pixels that are
-    normal around x̂ with the standard deviation τ; the second is
-    KL(p(z|x) ‖ N(0, I)), Eq. (5). Both are sums over an example, not means:
-    means would weigh the terms by the sizes of image and code. The loss of a
-    batch is the mean over its examples.
+    The first term is -log q(x|z) without its constant, for pixels with a
+    normal distribution around x̂ with standard deviation τ; the second is
+    KL(p(z|x) ‖ N(0, I)), Eq. (5). Both are sums over an example, since means
+    would weight the terms by the sizes of image and code. The loss of a batch
+    is the mean over its examples.
 
-    τ sets what detail is worth a bit of code. A small τ gives sharp
-    reconstructions and codes that fill the prior less evenly.
+    τ balances the two terms. A small τ gives sharp reconstructions, and codes
+    that cover the prior less evenly.
 
     Args:
-        stddev: float > 0. τ.
+        stddev: float > 0. Standard deviation τ of the pixels.
 
     Call arguments:
         inputs: x, floats `(batch, ...)`.
@@ -37,11 +37,12 @@ class VAELoss(keras.layers.Layer):
         log_variance: log σ², of the shape of `mean`.
 
     Returns:
-        The loss of each example, `(batch,)`, float32, or float64 under that
-        policy. Its mean is added to the losses of the model.
+        The loss of each example, `(batch,)`, in float32, or in float64 if the
+        policy is float64. Its mean is added to the losses of the model.
 
     Raises:
-        ValueError: if two shapes that have to be equal are not.
+        ValueError: if the shapes of `inputs` and `reconstruction`, or of
+            `mean` and `log_variance`, differ.
 
     Example:
 

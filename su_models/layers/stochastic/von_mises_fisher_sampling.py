@@ -14,41 +14,42 @@ from su_models.utils.checks import check_not_negative, check_seed
 
 @keras.saving.register_keras_serializable(package="su_models")
 class VonMisesFisherSampling(keras.layers.Layer):
-    """Draws z on the unit sphere with density ∝ exp(κ⟨μ, z⟩).
+    """Samples z on the unit sphere with density ∝ exp(κ⟨μ, z⟩).
 
     Article: https://kexue.fm/archives/8404
         《变分自编码器（七）：球面上的VAE（vMF-VAE）》
     Paper: https://arxiv.org/abs/1804.00891
 
-    z is split into the part along μ and a uniform direction ν across:
+    z is the sum of a part along μ and a part in a uniform direction ν that is
+    orthogonal to μ:
 
         z = w μ + √(1-w²) ν,   w ~ exp(κw) (1-w²)^((d-3)/2)          Eq. (10)
         ν = (ε - ⟨ε, μ⟩ μ) / ‖ε - ⟨ε, μ⟩ μ‖,   ε ~ N(0, I)            Eq. (11)
 
-    κ is no weight: so the law of w is fixed, its gradient is not needed,
-    and the divergence from the uniform distribution is a constant that a
-    loss may leave out, `su_models.ops.von_mises_fisher_kl`. κ = 0 is the
-    uniform distribution.
+    κ is not a weight. The distribution of w is therefore fixed and needs no
+    gradient, and the divergence from the uniform distribution,
+    `su_models.ops.von_mises_fisher_kl`, is a constant that a loss may omit.
+    κ = 0 gives the uniform distribution.
 
-    As the author does we draw w as Φ⁻¹(u) with a numerical Φ, not by
-    rejection. Differs: he keeps a million draws of w and draws among them,
-    which repeats. Here w is cos φ and √(1-w²) is sin φ of a new angle at
-    each call, φ a smooth function of one normal number, tabulated with an
-    error below 5e-8 for d = 2 and 5e-9 for d > 2: less than float32
-    resolves. No loop, one program under XLA, and no overflow for any κ in
-    any dimension.
+    Like the author's code, the layer samples w as Φ⁻¹(u) with a numerical Φ
+    instead of by rejection. Differs: the author stores a million samples of w
+    and draws from them, so values repeat. Here w = cos φ and √(1-w²) = sin φ,
+    with a new angle φ at each call. φ is a smooth function of one normal
+    number, tabulated with an error below 5e-8 for d = 2 and 5e-9 for d > 2,
+    which float32 does not resolve. The layer needs no loop, compiles to one
+    XLA program, and does not overflow for any κ in any dimension.
 
-    It draws at every call, in training and after it; where one value is
-    wanted take μ. Masks pass through unchanged.
+    The layer samples at every call, in training and in inference; for a
+    deterministic value use μ. Masks pass through unchanged.
 
     Args:
         kappa: number >= 0. Concentration κ.
         seed: optional int from 0 to 2³¹ - 1. Seed of the noise.
 
     Call arguments:
-        mean_direction: floats `(batch, ..., d)` with d >= 2. Its length
-            does not matter: μ is the vector divided by it. A vector of zeros
-            counts as (1, 0, ..., 0).
+        mean_direction: floats `(batch, ..., d)` with d >= 2. The vector is
+            divided by its length, which gives μ. A vector of zeros counts as
+            (1, 0, ..., 0).
 
     Returns:
         z, of the shape and dtype of `mean_direction`, of length 1 over the
@@ -84,19 +85,19 @@ class VonMisesFisherSampling(keras.layers.Layer):
 
     def call(self, mean_direction):
         wide = sum_dtype(self.compute_dtype)
-        mu = _direction(ops.cast(mean_direction, wide))
+        mu = _direction(ops.cast(mean_direction, wide))  # (b, ..., d)
         phi = self._angle(ops.shape(mu)[:-1], wide)[..., None]  # (b, ..., 1)
         noise = keras.random.normal(
             ops.shape(mu), dtype="float32", seed=self.generator
         )
         nu = _unit(_across(ops.cast(noise, wide), mu))
-        # once more: what rounding left along μ may be large in dimension 2
+        # again: the part along μ left by rounding may be large for d = 2
         nu = _unit(_across(nu, mu))
         z = ops.cos(phi) * mu + ops.sin(phi) * nu
         return ops.cast(z, self.compute_dtype)
 
     def _angle(self, shape, dtype):
-        """Draws the angle φ between z and μ."""
+        """Samples the angle φ between z and μ, `shape`."""
         g = keras.random.normal(shape, dtype="float32", seed=self.generator)
         g = ops.cast(g, dtype)
         place = (ops.clip(g, -REACH, REACH) + REACH) * (INTERVALS / REACH / 2)
@@ -118,22 +119,22 @@ class VonMisesFisherSampling(keras.layers.Layer):
 
 
 def _direction(x):
-    """x / ‖x‖ for x of any size; (1, 0, ..., 0) for zeros."""
+    """Returns x / ‖x‖ for x of any size, and (1, 0, ..., 0) for zeros."""
     largest = ops.max(ops.abs(x), axis=-1, keepdims=True, initial=0.0)
     first = ops.one_hot(0, x.shape[-1], dtype=x.dtype)
-    none = ops.equal(largest, 0)  # not of NaN, which stays NaN
+    none = ops.equal(largest, 0)  # False for NaN, which stays NaN
     x = ops.where(none, first, x)
-    # a direction has no size, so neither has its gradient through `largest`
+    # the direction does not depend on `largest`, so its gradient is zero
     largest = ops.stop_gradient(ops.where(none, 1.0, largest))
     return _unit(x / largest)
 
 
 def _across(x, mu):
-    """The part of x that is orthogonal to μ."""
+    """Returns the part of x that is orthogonal to μ."""
     return x - ops.sum(x * mu, axis=-1, keepdims=True) * mu
 
 
 def _unit(x):
     square = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    # not maximum, which on PyTorch makes float32 of float64
+    # clip, since `maximum` on PyTorch casts float64 to float32
     return x * ops.rsqrt(ops.clip(square, 1e-30, float("inf")))

@@ -1,1 +1,1 @@
-"""Labels of tokens and of spans, scored together."""
+"""Layers that label the tokens or spans of a sequence."""

@@ -1,4 +1,4 @@
-"""What the layers that label each token of a sequence share."""
+"""Base of the layers that label each token of a sequence."""
 
 import itertools
 import weakref
@@ -11,20 +11,21 @@ from su_models.backend.precision import sum_dtype
 from su_models.backend.time_loop import has_time_loop, time_loop
 from su_models.utils.checks import check_mask, check_positive, check_shape
 
-# All taggers, in the order in which they were made. A compiled model that is
-# loaded makes its losses after its layers, from the name of the layer alone.
+# All taggers, in the order of their creation. When Keras loads a compiled
+# model, it creates the losses after the layers, and finds a loss's layer here
+# by its name.
 _TAGGERS = weakref.WeakValueDictionary()
 _COUNT = itertools.count()
 
 
 class SequenceTagger(keras.layers.Layer):
-    """A layer that hands on scores of labels, and has the losses of them.
+    """Base layer that returns scores of labels and defines losses on them.
 
-    The scores of masked steps are -inf, so that a loss, which is given the
-    outputs alone, knows them. Hence the output has no mask.
+    The layer sets the scores of masked steps to -inf, so that a loss can
+    recover the mask from the outputs. Hence the output has no mask.
 
-    A subclass creates its weights in `_build_transitions` and defines the
-    losses and accuracies, each a `saved_method`.
+    A subclass creates its weights in `_build_transitions` and defines losses
+    and accuracies as `saved_method`s.
 
     Args:
         learning_rate_multiplier: number > 0. The transitions are the weights
@@ -50,7 +51,7 @@ class SequenceTagger(keras.layers.Layer):
         self.built = True
 
     def _add_transitions(self, name, shape):
-        """Returns a weight whose multiple is initialized as a kernel."""
+        """Returns a weight; its multiple is initialized like a kernel."""
         glorot = keras.initializers.GlorotUniform()
 
         def initialize(shape, dtype=None):
@@ -79,10 +80,10 @@ class SequenceTagger(keras.layers.Layer):
         return input_shape
 
     def _scores(self, y_pred):
-        """Returns scores, 0 where masked, and which steps are not masked.
+        """Returns scores, 0 where masked, and a mask of the real steps.
 
         Args:
-            y_pred: what the layer returned, `(b, n, k)`.
+            y_pred: the output of the layer, `(b, n, k)`.
 
         Returns:
             `(scores, real)`: at least float32 `(b, n, k)`; bool `(b, n)`.
@@ -95,7 +96,7 @@ class SequenceTagger(keras.layers.Layer):
                 f"Received: y_pred of shape {tuple(y_pred.shape)}"
             )
         wide = sum_dtype(y_pred.dtype)
-        # NaN is no mask
+        # NaN does not count as masked
         real = ops.any(ops.not_equal(y_pred, float("-inf")), axis=-1)
         keep = ops.expand_dims(real, -1)
         return ops.where(keep, ops.cast(y_pred, wide), 0.0), real
@@ -108,8 +109,9 @@ class SequenceTagger(keras.layers.Layer):
             real: bool `(b, n)`.
 
         Returns:
-            `(labels, inside)`: int32 `(b, n)`; bool `(b,)`, False if a label
-            of the sequence does not exist; None if all are known to exist.
+            `(labels, inside)`: int32 `(b, n)`, and bool `(b,)`, False if a
+            label of the sequence does not exist, or None if all labels are
+            known to exist.
         """
         y_true = ops.convert_to_tensor(y_true)
         if len(y_true.shape) == 3 and y_true.shape[-1] == 1:
@@ -120,7 +122,7 @@ class SequenceTagger(keras.layers.Layer):
         return labels, None if inside is None else ops.all(inside, axis=1)
 
     def _one_hot(self, y_true, real, dtype):
-        """Returns rows of `y_true`, zeros where masked, `(b, n, k)`."""
+        """Returns one-hot `y_true`, zeros where masked, `(b, n, k)`."""
         y_true = ops.convert_to_tensor(y_true)
         check_shape("y_true", y_true, (*real.shape, self.num_labels))
         keep = ops.expand_dims(real, -1)
@@ -136,7 +138,7 @@ class SequenceTagger(keras.layers.Layer):
 class saved_method:  # noqa: N801
     """A method that a compiled model can save: `compile(loss=layer.loss)`.
 
-    Keras saves functions by their names, but does not load bound methods.
+    Keras saves a function by its name, but cannot load bound methods.
     """
 
     def __init__(self, function):
@@ -168,7 +170,7 @@ class TaggerMethod:
     @classmethod
     def from_config(cls, config):
         made = sorted(_TAGGERS.items(), reverse=True)
-        for _, layer in made:  # the one that was made last
+        for _, layer in made:  # the newest layer of that name
             if layer.name == config["layer"]:
                 return cls(layer, config["method"])
         raise ValueError(
@@ -178,25 +180,25 @@ class TaggerMethod:
 
 
 def neighbours(real):
-    """Returns which step comes before, and which one after, each real step.
+    """Returns the previous and the next real step of each real step.
 
-    Masked steps are skipped, wherever they are.
+    Masked steps are skipped at any position.
 
     Args:
         real: bool `(b, n)`.
 
     Returns:
         Two pairs `(index, exists)`, int32 and bool `(b, n)`: the previous
-        real step, and the next one. Where none exists the index is that of
-        some step, and so it is at masked steps, where `exists` is False.
+        real step, and the next one. `exists` is False where there is none and
+        at masked steps; the index is then that of an arbitrary step.
     """
     n = ops.shape(real)[1]
     steps = ops.expand_dims(ops.arange(n, dtype="int32"), 0)  # (1, n)
     # the real steps first, in their order
     order = ops.argsort(ops.where(real, steps, steps + n), axis=1)
     order = ops.cast(order, "int32")
-    rank = ops.cumsum(ops.cast(real, "int32"), axis=1) - 1
-    count = rank[:, -1:] + 1
+    rank = ops.cumsum(ops.cast(real, "int32"), axis=1) - 1  # (b, n)
+    count = rank[:, -1:] + 1  # (b, 1)
     pairs = []
     for wanted in (rank - 1, rank + 1):
         exists = (wanted >= 0) & (wanted < count) & real
@@ -206,10 +208,10 @@ def neighbours(real):
 
 
 def fold(step, inputs, state):
-    """Returns the state after `state = step(state, x)` for each step x.
+    """Applies `state = step(state, x)` to each x and returns the last state.
 
     Args:
-        step: a function of the state and of the inputs of one step.
+        step: a function of the state and the inputs of one step.
         inputs: nest of tensors `(length, ...)`, with at least one step.
         state: a tensor.
     """
@@ -222,7 +224,7 @@ def fold(step, inputs, state):
 
 
 def share_of_hits(labels, scores, real):
-    """Returns the share of real steps whose best label is the right one.
+    """Returns the share of real steps whose best label is correct.
 
     Args:
         labels: integers `(b, n)`.

@@ -16,45 +16,46 @@ from su_models.layers.tagging.base import (
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ConditionalRandomField(SequenceTagger):
-    """Scores a sequence of labels as a whole: one class out of kⁿ.
+    """Scores a whole sequence of labels, as one of kⁿ classes.
 
     Article: https://kexue.fm/archives/5542
         《简明条件随机场CRF介绍（附带纯Keras实现）》
     Article: https://kexue.fm/archives/7196
         《你的CRF层的学习率可能不够大》
 
-    With a score h(y_t; x) for each label of each step, which are the inputs,
-    and a learned matrix of transitions g:
+    The inputs are a score h(y_t; x) for each label of each step. With a
+    learned matrix of transitions g:
 
         P(y_1, ..., y_n | x) = exp(h(y_1; x) + Σ_(t=1)^(n-1)
                    [g(y_t, y_(t+1)) + h(y_(t+1); x)]) / Z(x)        Eq. (5)
 
         Z_(t+1) = Z_t G ⊗ H(y_(t+1) | x),   G = e^g,  H = e^h      Eq. (10)
 
-    The recursion runs on logarithms. The layer returns its inputs; its weight
-    acts in the losses. The best labels are found by
-    `su_models.text.ViterbiDecoder`.
+    The recursion is computed with logarithms. The layer returns its inputs;
+    only the losses use its weight. `su_models.text.ViterbiDecoder` finds the
+    best labels.
 
-    Fine-tuning a pretrained model takes so small a learning rate that g
-    hardly moves; article 7196 finds useful transitions from a rate 100 times
-    that of the model on. With `learning_rate_multiplier` λ the transitions
+    Fine-tuning a pretrained model needs such a small learning rate that g
+    hardly changes; article 7196 finds useful transitions with at least 100
+    times the model's rate. With `learning_rate_multiplier` λ the transitions
     are `g = λ w`, and w starts as g / λ: under Adam, whose steps do not
     depend on the size of the gradient, g moves λ times as far.
 
-    Masked steps are skipped, wherever they are; their outputs are -inf, and
-    the mask is dropped. A label that a step cannot have may have the score
-    -inf. A sequence without any real step has the loss 0.
+    Masked steps are skipped at any position; their outputs are -inf, and the
+    mask is dropped. A label that is impossible at a step may have the score
+    -inf. A sequence without real steps has loss 0.
 
-    Differs from bert4keras, which skips steps at the end alone, takes a step
-    for masked if one of its labels has the score -inf, and has the loss log k
-    where no step is real.
+    Differs from bert4keras, which skips steps only at the end, treats a step
+    as masked if any of its labels has the score -inf, and has the loss log k
+    for a sequence without real steps.
 
     Args:
         learning_rate_multiplier: number > 0. λ.
 
     Call arguments:
         inputs: h, `(batch, length, labels)`.
-        mask: optional booleans `(batch, length)`; usually from upstream.
+        mask: optional booleans `(batch, length)`; Keras passes the mask that
+            an upstream layer attached.
 
     Returns:
         h, -inf at masked steps.
@@ -62,16 +63,16 @@ class ConditionalRandomField(SequenceTagger):
     Attributes:
         trans: g, `(labels, labels)`, from row to column.
         sparse_loss: function of `y_true`, integers `(batch, length)`, and
-            the layer's output that returns `-log P`, `(batch,)`. What
-            `y_true` holds at masked steps does not matter.
-        dense_loss: the same of one-hot `y_true`, `(batch, length, labels)`.
-        sparse_accuracy: share of the real steps whose best label, without
-            regard to transitions, is the right one: a scalar.
-        dense_accuracy: the same of one-hot `y_true`.
+            the layer's output that returns `-log P`, `(batch,)`. It ignores
+            `y_true` at masked steps.
+        dense_loss: the same for one-hot `y_true`, `(batch, length, labels)`.
+        sparse_accuracy: function that returns the share of real steps whose
+            best label, ignoring transitions, is correct: a scalar.
+        dense_accuracy: the same for one-hot `y_true`.
 
     Raises:
         ValueError: if `learning_rate_multiplier` is not positive, the inputs
-            are not of rank 3, or labels do not exist or are of another shape.
+            are not of rank 3, or labels do not exist or have another shape.
 
     Example:
 
@@ -82,7 +83,7 @@ class ConditionalRandomField(SequenceTagger):
     >>> tuple(crf.sparse_loss(labels, outputs).shape)
     (2,)
 
-    In a model, which can be saved and loaded with its loss:
+    In a model, which can be saved and loaded together with its loss:
 
     >>> inputs = keras.Input((None, 8))
     >>> crf = su_models.layers.ConditionalRandomField()
@@ -116,9 +117,9 @@ class ConditionalRandomField(SequenceTagger):
         """Returns `log Z - score of the labels`, Eq. (7), `(b,)`."""
         trans = self._multiplied(self.transitions, scores.dtype)
         (before, has_before), _ = neighbours(real)
-        has_before = ops.expand_dims(has_before, -1)
+        has_before = ops.expand_dims(has_before, -1)  # (b, n, 1)
         target = _target_score(one_hot, scores, trans, before, has_before)
-        first = ops.expand_dims(real, -1) & ~has_before
+        first = ops.expand_dims(real, -1) & ~has_before  # (b, n, 1)
         log_z = _log_partition(scores, trans, real, first)
         return ops.where(ops.any(real, axis=1), log_z - target, 0.0)
 
@@ -137,15 +138,15 @@ class ConditionalRandomField(SequenceTagger):
 
 def _target_score(one_hot, scores, trans, before, has_before):
     """Returns the exponent of Eq. (5) for the given labels, `(b,)`."""
-    # a label that cannot be has the score -inf, and -inf times 0 is NaN
+    # an impossible label has the score -inf, and -inf times 0 is NaN
     chosen = ops.where(ops.equal(one_hot, 0), 0.0, scores)
-    points = ops.sum(one_hot * chosen, axis=(1, 2))
+    points = ops.sum(one_hot * chosen, axis=(1, 2))  # (b,)
     previous = ops.take_along_axis(
         one_hot, ops.expand_dims(before, -1), axis=1
     )  # (b, n, k)
     previous = ops.where(has_before, previous, 0.0)
     moves = accumulated_matmul(previous, trans)  # (b, n, k)
-    moves = ops.sum(moves * one_hot, axis=(1, 2))
+    moves = ops.sum(moves * one_hot, axis=(1, 2))  # (b,)
     return points + moves
 
 
@@ -156,7 +157,7 @@ def _log_partition(scores, trans, real, first):
         h, real, first = inputs  # (b, k), (b, 1), (b, 1)
         moved = ops.logsumexp(
             ops.expand_dims(log_z, 2) + ops.expand_dims(trans, 0), axis=1
-        )
+        )  # (b, k)
         following = h + ops.where(first, 0.0, moved)
         return ops.where(real, following, log_z)
 
@@ -164,6 +165,6 @@ def _log_partition(scores, trans, real, first):
         ops.transpose(scores, (1, 0, 2)),
         ops.transpose(ops.expand_dims(real, -1), (1, 0, 2)),
         ops.transpose(first, (1, 0, 2)),
-    )
-    log_z = fold(step, inputs, ops.zeros_like(scores[:, 0]))
+    )  # (n, b, k), (n, b, 1), (n, b, 1)
+    log_z = fold(step, inputs, ops.zeros_like(scores[:, 0]))  # (b, k)
     return ops.logsumexp(log_z, axis=1)

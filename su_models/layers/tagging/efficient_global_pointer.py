@@ -1,4 +1,4 @@
-"""GlobalPointer with few parameters for each type."""
+"""GlobalPointer with few parameters per type."""
 
 import keras
 from keras import ops
@@ -9,46 +9,48 @@ from su_models.layers.tagging.global_pointer import GlobalPointer
 
 @keras.saving.register_keras_serializable(package="su_models")
 class EfficientGlobalPointer(GlobalPointer):
-    """Scores spans by one attention head that all types share, and a bias.
+    """Scores spans by an attention head that all types share, and a bias.
 
     Article: https://kexue.fm/archives/8877
         《Efficient GlobalPointer：少点参数，多点效果》
     Paper: https://arxiv.org/abs/2208.03054
 
-    Whether a span is one at all is the same question for all types, and only
-    which one it is differs:
+    All types share one score of whether (i, j) is a span at all; each type α
+    adds only a score of whether the span has this type:
 
         q_i = W_q h_i,   k_i = W_k h_i
         s_α(i, j) = q_iᵀ k_j + w_αᵀ [q_i; k_i; q_j; k_j]          Eq. (3)
 
-    so that a further type takes 4 · head_dim parameters instead of
-    2 · head_dim · features. As in the author's code the product of q and k,
-    which alone is rotated, is divided by √head_dim, the second term by 2,
+    Each additional type thus needs 4 · head_dim parameters instead of
+    2 · head_dim · features. As in the author's code, only the first term is
+    rotated and is divided by √head_dim, the second term is divided by 2,
     and both have biases if `use_bias`.
 
-    The first kernel holds columns of W_q and W_k in turn, the second for each
-    type the part of w_α for the end j and the part for the start i.
+    The columns of the first kernel alternate between W_q and W_k; the second
+    kernel holds for each type the part of w_α for the end j, then the part
+    for the start i.
 
-    Arguments, call arguments, returns and the loss are those of
-    `GlobalPointer`.
+    The arguments and the loss are those of `GlobalPointer`.
 
     Args:
         num_heads: int > 0. Number of types.
-        head_dim: int > 0. Size of a query and of a key; even if rotated.
+        head_dim: int > 0. Size of a query and of a key; even if
+            `rotary_base` is set.
         rotary_base: float > 0. Base of the rotation. None: no rotation.
-        use_bias: bool. Whether there are biases.
+        use_bias: bool. Whether the projections have biases.
         tril_mask: bool. Whether i > j is excluded.
         kernel_initializer: initializer of the kernels.
 
     Call arguments:
         inputs: h, `(batch, length, features)`.
-        mask: optional booleans `(batch, length)`; usually from upstream.
+        mask: optional booleans `(batch, length)`; Keras passes the mask that
+            an upstream layer attached.
 
     Returns:
         s, `(batch, num_heads, length, length)`: start, then end.
 
     Raises:
-        ValueError: as `GlobalPointer` does.
+        ValueError: as in `GlobalPointer`.
 
     Example:
 
@@ -67,7 +69,7 @@ class EfficientGlobalPointer(GlobalPointer):
     def _scores(self, inputs):
         x = self.p_dense(inputs)  # (b, n, 2d)
         q, k = self._rotate(x[..., ::2]), self._rotate(x[..., 1::2])
-        q = q * self.head_dim**-0.5  # first: float16 ends at 65504
+        q = q * self.head_dim**-0.5  # before the product: float16 ends at 65504
         shared = accumulated_einsum(
             "bid,bjd->bij", q, k, self.compute_dtype
         )  # (b, n, n)
@@ -77,4 +79,4 @@ class EfficientGlobalPointer(GlobalPointer):
             ops.expand_dims(shared, 1)
             + ops.expand_dims(ends, 2)
             + ops.expand_dims(starts, 3)
-        )
+        )  # (b, h, n, n)

@@ -1,4 +1,4 @@
-"""A score for each span of a sequence and each type of span."""
+"""Scores of all spans of a sequence for each type of span."""
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from su_models.utils.checks import (
     check_size,
 )
 
-# the score of what is no span: float16 ends at 65504
+# the score of pairs that are not spans; float16 ends at 65504
 _LOWEST = {"float16": -65504.0}
 _LOW = -1e12
 
@@ -26,51 +26,53 @@ class GlobalPointer(keras.layers.Layer):
         《GlobalPointer：用统一的方式处理嵌套和非嵌套NER》
     Paper: https://arxiv.org/abs/2208.03054
 
-    For named entities, nested or not, and other spans. Each type α has an
-    attention head, whose score of a query i and a key j is that of the span
-    from i to j:
+    The layer recognizes named entities, nested or not, and other spans. Each
+    type α has an attention head, which scores the span from i to j by the
+    product of query i and key j:
 
         q_(i,α) = W_(q,α) h_i + b_(q,α),   k_(i,α) = W_(k,α) h_i + b_(k,α)
         s_α(i, j) = q_(i,α)ᵀ k_(j,α)                              Eq. (1)
         s_α(i, j) = (R_i q_(i,α))ᵀ (R_j k_(j,α))                  Eq. (2)
 
-    The second form, with RoPE, is the default: the author's F1 without it is
-    more than 30 points lower. As in the author's code the scores are divided
+    The second form, with RoPE, is the default; without it, the author's F1 is
+    more than 30 points lower. As in the author's code, the scores are divided
     by √head_dim. Spans with a score above 0 are predicted.
 
     Where i or j is masked, and where i > j, the score is -1e12, or the lowest
     number of float16. The mask is dropped.
 
-    Differs: bert4keras 0.11.5 has -inf there, and a loss that is infinite,
-    with gradients that are NaN, if a label falls on such a place. One kernel
-    holds W_q and W_k of the first type, of the second, and so on, as there.
+    Differs: bert4keras 0.11.5 has -inf there, and its loss is infinite with
+    NaN gradients if a label is at such a position. As in bert4keras, one
+    kernel holds W_q and W_k of the first type, then of the second, and so on.
 
     The loss is `su_models.losses.MultilabelCrossentropy` over the spans of
-    one sequence and type, Eq. (3), so the last two axes become one first:
-    see the example. With `SparseMultilabelCrossentropy` the labels of a
-    sequence and type are a list of the numbers i · length + j, padded by -1;
-    the length is a fixed one then.
+    one sequence and type, Eq. (3), so the last two axes must be flattened
+    first, as in the example. For `SparseMultilabelCrossentropy` the labels of
+    a sequence and type are a list of the numbers i · length + j, padded with
+    -1, and the length must be fixed.
 
     Args:
         num_heads: int > 0. Number of types.
-        head_dim: int > 0. Size of a query and of a key; even if rotated.
+        head_dim: int > 0. Size of a query and of a key; even if
+            `rotary_base` is set.
         rotary_base: float > 0. Base of the rotation (`RotaryEmbedding`).
             None: no rotation.
-        use_bias: bool. Whether there are biases.
-        tril_mask: bool. Whether i > j is excluded; False for pairs of tokens
-            that have no order.
+        use_bias: bool. Whether the projections have biases.
+        tril_mask: bool. Whether to exclude i > j; use False for unordered
+            pairs of tokens.
         kernel_initializer: initializer of the kernel.
 
     Call arguments:
         inputs: h, `(batch, length, features)`.
-        mask: optional booleans `(batch, length)`; usually from upstream.
+        mask: optional booleans `(batch, length)`; Keras passes the mask that
+            an upstream layer attached.
 
     Returns:
         s, `(batch, num_heads, length, length)`: start, then end.
 
     Raises:
         ValueError: if a size is not a positive integer, `head_dim` is odd
-            and to be rotated, or the inputs are not of rank 3.
+            and `rotary_base` is set, or the inputs are not of rank 3.
 
     Example:
 
@@ -86,7 +88,7 @@ class GlobalPointer(keras.layers.Layer):
     >>> history = model.fit(x, labels, verbose=0)
 
     With lists of labels: one span of the first type, from token 1 to 2, and
-    none of the others.
+    no spans of the other types.
 
     >>> inputs = keras.Input((5, 32))
     >>> scores = su_models.layers.GlobalPointer(3, head_dim=8)(inputs)
@@ -138,7 +140,7 @@ class GlobalPointer(keras.layers.Layer):
         """Returns a built projection with the layer's initializer."""
         initializer = self.kernel_initializer
         if isinstance(initializer, keras.initializers.Initializer):
-            # an instance draws the same numbers each time
+            # a copy: one instance would repeat its numbers
             initializer = initializer.clone()
         dense = keras.layers.Dense(
             units,
@@ -167,19 +169,19 @@ class GlobalPointer(keras.layers.Layer):
         )
         q, k = ops.split(x, 2, axis=-1)  # (b, n, h, d)
         q, k = self._rotate(q), self._rotate(k)
-        q = q * self.head_dim**-0.5  # first: float16 ends at 65504
+        q = q * self.head_dim**-0.5  # before the product: float16 ends at 65504
         return accumulated_einsum("bihd,bjhd->bhij", q, k, self.compute_dtype)
 
     def _rotate(self, x):
         return x if self.rotary_base is None else self.rotary(x)
 
     def _spans(self, inputs, mask):
-        """Returns where spans are, `(1|b, 1, n, n)`; None: everywhere."""
+        """Returns the mask of spans, `(1|b, 1, n, n)`, or None for all."""
         spans = None
         if self.tril_mask:
             tokens = ops.arange(ops.shape(inputs)[1])
             ordered = ops.expand_dims(tokens, 1) <= ops.expand_dims(tokens, 0)
-            spans = ops.expand_dims(ordered, (0, 1))
+            spans = ops.expand_dims(ordered, (0, 1))  # (1, 1, n, n)
         if mask is not None:
             mask = check_mask("mask", mask)
             check_shape("mask", mask, inputs.shape[:2])

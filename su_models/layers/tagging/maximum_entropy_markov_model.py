@@ -17,42 +17,43 @@ from su_models.utils.checks import check_size
 
 @keras.saving.register_keras_serializable(package="su_models")
 class MaximumEntropyMarkovModel(SequenceTagger):
-    """Predicts each label from its neighbour's, in both directions.
+    """Predicts each label from that of its neighbour, in both directions.
 
     Article: https://kexue.fm/archives/7213
         《CRF用过了，不妨再了解下更快的MEMM？》
 
-    With a score f(y_k; x) for each label of each step, which are the inputs,
-    and a learned matrix of transitions g:
+    The inputs are a score f(y_k; x) for each label of each step. With a
+    learned matrix of transitions g:
 
         P(y_1 | x) = softmax over y_1 of f(y_1; x)
         P(y_k | x, y_(k-1)) = softmax over y_k of
                               g(y_(k-1), y_k) + f(y_k; x)          Eq. (6)
 
-    and the same from the right to the left, Eq. (8), with the same g. The
-    loss is the mean of both cross-entropies: every step at once, unlike a
-    `ConditionalRandomField`, whose numerator this is.
+    and the same from right to left, Eq. (8), with the same g. The loss is the
+    mean of both cross-entropies. All steps are computed at once, unlike in a
+    `ConditionalRandomField`, whose numerator has the same form.
     `su_models.text.ViterbiDecoder` finds the labels with the best numerator.
 
-    With `hidden_dim`, `g = L Rᵀ` has a low rank: for as many labels as a
-    vocabulary has words.
+    With `hidden_dim`, `g = L Rᵀ` has low rank, which suits as many labels as
+    a vocabulary has words.
 
-    As in bert4keras the exponents are halved, (g + f) / 2, which changes no
-    ranking of labels.
+    As in bert4keras the exponents are halved, (g + f) / 2, which does not
+    change the ranking of labels.
 
-    Masked steps are skipped, wherever they are; their outputs are -inf, and
-    the mask is dropped.
+    Masked steps are skipped at any position; their outputs are -inf, and the
+    mask is dropped.
 
-    Differs from bert4keras, which skips steps at the end alone.
+    Differs from bert4keras, which skips steps only at the end.
 
     Args:
         learning_rate_multiplier: number > 0. The transitions are the weights
             times this number: see `ConditionalRandomField`.
-        hidden_dim: int > 0. Rank of the transitions. None: a whole matrix.
+        hidden_dim: int > 0. Rank of the transitions. None: a full matrix.
 
     Call arguments:
         inputs: f, `(batch, length, labels)`.
-        mask: optional booleans `(batch, length)`; usually from upstream.
+        mask: optional booleans `(batch, length)`; Keras passes the mask that
+            an upstream layer attached.
 
     Returns:
         f, -inf at masked steps.
@@ -61,19 +62,21 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         trans: g, `(labels, labels)`, from row to column.
         sparse_loss: function of `y_true`, integers `(batch, length)`, and
             the layer's output that returns `(batch,)`; the mean of these is
-            the mean loss of a real step of the batch. What `y_true` holds at
-            masked steps does not matter.
-        dense_loss: the same of one-hot `y_true`, `(batch, length, labels)`.
-        sparse_accuracy: share of the real steps whose label is predicted
-            when the neighbour's is known, the mean of both directions: a
-            scalar. It reads the transitions, so that it is no metric of
-            `fit` on JAX, where Keras hands weights to losses alone.
-        dense_accuracy: the same of one-hot `y_true`.
+            the mean loss of a real step of the batch. It ignores `y_true` at
+            masked steps.
+        dense_loss: the same for one-hot `y_true`, `(batch, length, labels)`.
+        sparse_accuracy: function that returns the share of real steps whose
+            label is predicted correctly from the neighbour's true label, the
+            mean of both directions: a scalar. It reads the transitions, so it
+            cannot be a metric of `fit` on JAX, where Keras passes weights
+            only to losses.
+        dense_accuracy: the same for one-hot `y_true`.
 
     Raises:
         ValueError: if an argument is not positive, the inputs are not of
-            rank 3, or labels do not exist or are of another shape.
-        NotImplementedError: if an accuracy is a metric of `fit` on JAX.
+            rank 3, or labels do not exist or have another shape.
+        NotImplementedError: if an accuracy is used as a metric of `fit` on
+            JAX.
 
     Example:
 
@@ -131,12 +134,11 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         return self._accuracy(ops.argmax(one_hot, axis=-1), scores, real)
 
     def _loss(self, labels, scores, real):
-        chosen = ops.one_hot(labels, self.num_labels, dtype="bool")
+        chosen = ops.one_hot(labels, self.num_labels, dtype="bool")  # (b, n, k)
         dtype = scores.dtype
         losses = 0.0  # (b, n)
         for logits in self._logits(labels, scores, real):
-            # a label that cannot be has the score -inf, and -inf times 0 is
-            # NaN
+            # an impossible label has the score -inf, and -inf times 0 is NaN
             target = ops.sum(ops.where(chosen, logits, 0.0), axis=-1)
             losses = losses + (ops.logsumexp(logits, axis=-1) - target) / 2
         losses = ops.sum(ops.where(real, losses, 0.0), axis=1)  # (b,)
@@ -155,11 +157,11 @@ class MaximumEntropyMarkovModel(SequenceTagger):
     def _check_weights_can_be_read(self):
         try:
             [w.value for w in self.weights]  # noqa: B018
-        except TypeError as error:  # the trainer has taken the values away
+        except TypeError as error:  # the trainer has removed the values
             raise NotImplementedError(
-                "On JAX Keras lets no metric of `fit` and `evaluate` read "
-                "weights, as the accuracies of this layer do: call them with "
-                "what `predict` returns, or use TensorFlow or PyTorch. "
+                "On JAX, a metric of `fit` or `evaluate` cannot read weights, "
+                "but the accuracies of this layer do. Call them with the "
+                "result of `predict`, or use TensorFlow or PyTorch. "
                 f"Received: layer={self.name}"
             ) from error
 
@@ -168,7 +170,7 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         previous, following = neighbours(real)
         for pair, from_left in ((previous, True), (following, False)):
             index, exists = pair
-            neighbour = ops.take_along_axis(labels, index, axis=1)
+            neighbour = ops.take_along_axis(labels, index, axis=1)  # (b, n)
             history = self._history(neighbour, from_left, scores.dtype)
             history = ops.where(ops.expand_dims(exists, -1), history, scores)
             yield (scores + history) / 2
@@ -183,7 +185,7 @@ class MaximumEntropyMarkovModel(SequenceTagger):
         right = self._multiplied(self.right, dtype)
         given, made = (left, right) if from_left else (right, left)
         rows = take_rows(given, neighbour, check=False)  # (b, n, hidden_dim)
-        return accumulated_matmul(rows, ops.transpose(made))
+        return accumulated_matmul(rows, ops.transpose(made))  # (b, n, k)
 
     def get_config(self):
         return {**super().get_config(), "hidden_dim": self.hidden_dim}

@@ -1,1 +1,1 @@
-"""Transformers: one file a family, each a delta over another."""
+"""Transformers: one file per family, each a small subclass of another."""

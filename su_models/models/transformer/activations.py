@@ -1,4 +1,4 @@
-"""Activations by the names that configurations of checkpoints use."""
+"""Activations by the names in configurations of checkpoints."""
 
 import keras
 
@@ -7,7 +7,7 @@ from su_models.utils.nearest import nearest
 
 @keras.saving.register_keras_serializable(package="su_models")
 def gelu_tanh(x):
-    """Returns the tanh approximation of GELU, as GPT-2 has it.
+    """Returns the tanh approximation of GELU, as in GPT-2.
 
     Paper: https://arxiv.org/abs/1606.08415
 
@@ -17,7 +17,7 @@ def gelu_tanh(x):
     return keras.activations.gelu(x, approximate=True)
 
 
-# `gelu` is the exact one, as in bert4keras
+# `gelu` is the exact GELU, as in bert4keras
 _OURS = {
     "gelu_tanh": gelu_tanh,
     "gelu_new": gelu_tanh,
@@ -32,8 +32,8 @@ def activation(act):
     """Returns an activation function.
 
     Args:
-        act: a function, or a name: one of Keras', or `gelu_tanh`, `gelu_new`,
-            `gelu_pytorch_tanh`, `gelu_erf`, `swish`.
+        act: a function, or a name: a name in Keras, or `gelu_tanh`,
+            `gelu_new`, `gelu_pytorch_tanh`, `gelu_erf`, `swish`.
 
     Raises:
         ValueError: if the name is unknown.

@@ -1,4 +1,4 @@
-"""ALBERT: one block, applied again and again."""
+"""ALBERT: one block that is applied repeatedly."""
 
 from su_models.models.transformer.bert import BERT
 
@@ -8,8 +8,8 @@ class ALBERT(BERT):
 
     Paper: https://arxiv.org/abs/1909.11942
 
-    ε of the normalizations within the block is 1e-7, as in bert4keras; the
-    embeddings' and the head's is 1e-12. `layer_norm_epsilon` sets all.
+    As in bert4keras, ε is 1e-7 for the normalizations in the block, and 1e-12
+    for those of the embeddings and the head. `layer_norm_epsilon` sets all.
     """
 
     def __init__(self, layer_norm_epsilon=None, **kwargs):
@@ -26,7 +26,7 @@ class ALBERT(BERT):
 
 
 class ALBERTUnshared(BERT):
-    """A BERT that begins with ALBERT's one block in all of its blocks.
+    """A BERT whose blocks are all initialized with ALBERT's block.
 
     Paper: https://arxiv.org/abs/1909.11942
     """

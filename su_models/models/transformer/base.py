@@ -1,4 +1,4 @@
-"""What all transformers share: layers by name, and the order of building."""
+"""Base of all Transformers: layers by name, and the order of building."""
 
 import keras
 
@@ -31,57 +31,60 @@ class Transformer:
         《Attention is All You Need》浅读（简介+代码）
     Paper: https://arxiv.org/abs/1706.03762
 
-    The names of the methods, of the arguments and of the layers are those of
-    bert4keras, so that its subclasses and its `get_layer(...)` lines carry
-    over. `build` calls `get_inputs`, `apply_embeddings`, `apply_main_layers`
-    once for each block, and `apply_final_layers`, and makes `self.model`, a
-    plain `keras.Model`. Everything is applied through `apply`, which makes a
-    layer once and finds it again by its name.
+    The names of methods, arguments and layers are those of bert4keras, so
+    that code with its subclasses and `get_layer(...)` calls needs no change.
+    `build` calls `get_inputs`, `apply_embeddings`, `apply_main_layers` once
+    for each block, and `apply_final_layers`, and sets `self.model`, a plain
+    `keras.Model`. Layers are applied through `apply`, which creates a layer
+    once and finds it again by its name.
 
-    A family usually overrides one to three of these, or `sublayer` (where the
-    normalization stands), `attention_arguments`, `norm_arguments`.
+    A family usually overrides one to three of these methods, or `sublayer`
+    (the position of the normalization), `attention_arguments` or
+    `norm_arguments`.
 
     Args:
-        vocab_size: int > 0. Rows of the token embedding, without
+        vocab_size: int > 0. Rows of the token embedding, before
             `keep_tokens`.
         hidden_size: int > 0. Features of the hidden states.
-        num_hidden_layers: int > 0. Blocks.
-        num_attention_heads: int > 0. Heads of each attention.
-        intermediate_size: int > 0. Units within the feed-forward networks.
-        hidden_act: activation of the feed-forward networks; a list of them
-            makes gated ones.
-        dropout_rate: float in [0, 1), or None. Of the hidden states.
-        attention_dropout_rate: float in [0, 1), or None. Of the weights of
-            attention.
-        embedding_size: optional int. Features of the embeddings; the default
-            is `hidden_size`.
-        attention_head_size: optional int. Features of the values of a head;
-            the default is `hidden_size // num_attention_heads`.
+        num_hidden_layers: int > 0. Number of blocks.
+        num_attention_heads: int > 0. Heads of each attention layer.
+        intermediate_size: int > 0. Hidden units of the feed-forward networks.
+        hidden_act: activation of the feed-forward networks; a list makes them
+            gated.
+        dropout_rate: float in [0, 1), or None. Dropout rate of the hidden
+            states.
+        attention_dropout_rate: float in [0, 1), or None. Dropout rate of the
+            attention weights.
+        embedding_size: optional int. Features of the embeddings. Defaults to
+            `hidden_size`.
+        attention_head_size: optional int. Features of the values of a head.
+            Defaults to `hidden_size // num_attention_heads`.
         attention_key_size: optional int. Features of the queries and keys of
-            a head; the default is `attention_head_size`.
+            a head. Defaults to `attention_head_size`.
         sequence_length: optional int. A fixed length of the inputs.
-        keep_tokens: optional list of ids. The only rows of the vocabulary
-            that are kept, in this order.
+        keep_tokens: optional list of ids. The rows of the vocabulary that are
+            kept, in this order.
         compound_tokens: optional list. Rows that are added to the vocabulary:
             each a list of ids whose embeddings are averaged, or a pair of ids
             and their weights.
-        residual_attention_scores: False; True, each attention adds the
-            scores of the one before it, as in bert4keras; or "accumulated",
-            all those before it, as in the paper of RealFormer (article 8027).
-        ignore_invalid_weights: bool. Whether weights that the checkpoint does
-            not have are left as they are.
-        autoresize_weights: bool. Whether weights of another shape in the
+        residual_attention_scores: False; True: each attention layer adds the
+            scores of the previous one, as in bert4keras; or "accumulated":
+            the scores of all previous ones, as in the paper of RealFormer
+            (article 8027).
+        ignore_invalid_weights: bool. Whether weights missing from the
+            checkpoint keep their initial values.
+        autoresize_weights: bool. Whether weights with another shape in the
             checkpoint are resized.
-        layer_norm_epsilon: optional float > 0. ε of all normalizations; the
-            default is the family's.
-        layers: optional dict from names to layers, which are used instead of
+        layer_norm_epsilon: optional float > 0. ε of all normalizations.
+            Defaults to that of the family.
+        layers: optional dict from names to layers that are used instead of
             new ones.
-        prefix: optional string in front of the names of all layers.
+        prefix: optional prefix of the names of all layers.
         name: optional name of the model.
 
     Attributes:
         model: the `keras.Model`, after `build`.
-        inputs, outputs: lists of its symbolic tensors.
+        inputs, outputs: lists of the model's symbolic tensors.
         layers: a dict from names to layers.
 
     Raises:
@@ -96,8 +99,8 @@ class Transformer:
     rotary_base = None
     attention_layer = MultiHeadAttention
     position_argument = None
-    wait = None  # for a checkpoint, which gives all weights
-    rejected = ()  # arguments of a base that the family does not take
+    wait = None  # set while a checkpoint is to follow
+    rejected = ()  # arguments of a base class that the family rejects
 
     def __init__(
         self,
@@ -200,16 +203,16 @@ class Transformer:
         layer_norm_cond_hidden_act=None,
         additional_input_layers=None,
     ):
-        """Makes `self.model`; a second call does nothing.
+        """Builds `self.model`; a second call has no effect.
 
         Args:
             layer_norm_cond: optional symbolic tensor `(batch, k)` that all
                 normalizations depend on (article 7124).
             layer_norm_cond_hidden_size: optional int. Units of the hidden
-                layer between it and a normalization.
+                layer between the condition and a normalization.
             layer_norm_cond_hidden_act: activation of that layer.
             additional_input_layers: optional symbolic input of the model, or
-                a list of them, such as that which the condition is made of.
+                a list of them, such as the input of the condition.
         """
         if self.model is not None:
             return
@@ -241,7 +244,7 @@ class Transformer:
         raise NotImplementedError(f"{type(self).__name__}.apply_embeddings")
 
     def apply_main_layers(self, inputs, index):
-        """Returns the hidden states after block `index`: post-norm.
+        """Returns the hidden states after block `index`, with post-norm.
 
         x ← Norm(x + Attention(x)), x ← Norm(x + FeedForward(x))
         """
@@ -256,27 +259,28 @@ class Transformer:
         return inputs
 
     def compute_attention_bias(self, inputs=None):
-        """Returns which pairs may attend, booleans `(1|batch, n, n)`, or None.
+        """Returns a pair mask, booleans `(1|batch, n, n)`, or None.
 
-        `extend_with_language_model` and its like override this.
+        Subclasses of `extend_with_language_model` and
+        `extend_with_unified_language_model` override it.
         """
         return self.attention_bias
 
     def compute_position_bias(self, inputs=None):
-        """Returns what each attention is told of positions, or None."""
+        """Returns the position argument of all attention layers, or None."""
         return self.position_bias
 
     # ---- pieces
 
     def apply(self, inputs=None, layer=None, arguments=None, **kwargs):
-        """Applies the layer of this name, made if there is none yet.
+        """Applies the layer of a name, which is created if necessary.
 
         Args:
-            inputs: first argument of the layer's call. None: the layer
+            inputs: first argument of the layer's call. If None, the layer
                 itself is returned.
             layer: class of the layer.
             arguments: optional dict, the other arguments of its call.
-            **kwargs: arguments of its constructor, `name` among them.
+            **kwargs: arguments of its constructor, including `name`.
         """
         if layer is keras.layers.Dropout and not kwargs.get("rate"):
             return inputs
@@ -297,7 +301,7 @@ class Transformer:
         return kwargs | {n: Postponed(kwargs[n], self.wait) for n in names}
 
     def prefixed(self, name):
-        """Returns the name with the prefix in front; None stays None."""
+        """Returns the name with the prefix; None remains None."""
         return None if name is None else self.prefix + name
 
     def block_name(self, index):
@@ -310,7 +314,7 @@ class Transformer:
         return self.norm(self.add(x, y, f"{name}-Add"), f"{name}-Norm")
 
     def input(self, name, features=()):
-        """Returns a symbolic input: ids, or features in floats."""
+        """Returns a symbolic input of ids, or of floating-point features."""
         return self.apply(
             layer=keras.Input,
             shape=(self.sequence_length, *features),
@@ -335,12 +339,12 @@ class Transformer:
         return self.embedding(ids, "Embedding-Token", self.vocab_size, True)
 
     def tied_logits(self, x):
-        """Returns logits of all tokens, by the token embedding."""
+        """Returns logits of all tokens, computed with the token embedding."""
         layer = self.apply(name="Embedding-Token")
         return layer(x, reverse=True)
 
     def mapping(self, x, units, name, **kwargs):
-        """Returns x projected to so many units, if it has others."""
+        """Returns x projected to `units` features, if necessary."""
         if x.shape[-1] == units:
             return x
         return self.dense(x, units, name, **kwargs)
@@ -357,7 +361,7 @@ class Transformer:
         )
 
     def activation(self, x, head, name):
-        """Returns the activation of a head: True is softmax, else a name."""
+        """Applies the activation of a head: softmax if True, else by name."""
         return self.apply(
             x,
             keras.layers.Activation,
@@ -366,7 +370,7 @@ class Transformer:
         )
 
     def dropout(self, x, name):
-        """Returns the `Dropout` of x; of rate 0 there is no layer."""
+        """Applies `Dropout` to x; with rate 0 no layer is created."""
         return self.apply(
             x, keras.layers.Dropout, rate=self.dropout_rate, name=name
         )
@@ -376,7 +380,7 @@ class Transformer:
         return self.apply([x, y], Add, name=name)
 
     def norm(self, x, name, **kwargs):
-        """Returns x normalized; conditional, if `build` got a condition."""
+        """Normalizes x, conditionally if `build` received a condition."""
         condition, units, act = self.layer_norm_conds
         kwargs = {"epsilon": self.epsilon, **self.norm_arguments, **kwargs}
         arguments = {}
@@ -391,7 +395,7 @@ class Transformer:
         return self.apply(x, LayerNormalization, arguments, name=name, **kwargs)
 
     def attend(self, x, name, **arguments):
-        """Returns the attention of x, to itself unless `value` is given."""
+        """Applies attention from x to `value`, which defaults to x."""
         layer, options = self.attention_layer, self.attention_options()
         if not self.residual_attention_scores:
             return self.apply(x, layer, arguments, name=name, **options)
@@ -404,7 +408,7 @@ class Transformer:
         return x
 
     def attention_options(self):
-        """Returns the arguments that make an attention layer: a dict."""
+        """Returns the constructor arguments of attention layers, a dict."""
         return {
             "num_heads": self.num_attention_heads,
             "head_dim": self.attention_head_size,
@@ -418,7 +422,7 @@ class Transformer:
         }
 
     def attention_arguments(self, x, index):
-        """Returns what the attention of a block is told beside x: a dict."""
+        """Returns further call arguments of a block's attention, a dict."""
         arguments = {}
         mask = self.compute_attention_bias(index)
         if mask is not None:

@@ -1,4 +1,4 @@
-"""BERT, which most others are deltas of."""
+"""BERT, the base class of most families."""
 
 from su_models.layers.merging.add import Add
 from su_models.layers.normalization.scale_offset import ScaleOffset
@@ -17,20 +17,21 @@ class BERT(Transformer):
 
     Args:
         max_position: int > 0. Rows of the position embedding.
-        segment_vocab_size: int >= 0. Segments; 0 removes their input.
+        segment_vocab_size: int >= 0. Number of segments; 0 removes their
+            input.
         with_pool: False; True for a dense layer with tanh over the first
             token; or the name of its activation.
         with_nsp: bool. Whether next-sentence prediction follows the pooling.
         with_mlm: False; True for probabilities of masked tokens; or the name
             of the activation, such as "linear" for logits.
-        hierarchical_position: None, or True or α: positions up to
+        hierarchical_position: None; or True or α for positions up to
             `max_position`² (article 7947).
         custom_position_ids: bool. Whether positions are an input.
         shared_segment_embeddings: bool. Whether segments are looked up in
             the token embedding.
-        **kwargs: of `Transformer`.
+        **kwargs: arguments of `Transformer`.
 
-    The outputs are the heads that were asked for, or the hidden states.
+    The outputs are the requested heads, or the hidden states.
     """
 
     epsilon = 1e-12

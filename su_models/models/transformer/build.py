@@ -1,4 +1,4 @@
-"""One function that builds every transformer."""
+"""The function that builds Transformers of all families."""
 
 import inspect
 
@@ -73,7 +73,7 @@ def build_transformer_model(
     return_keras_model=True,
     **kwargs,
 ):
-    """Builds a transformer, as the function of this name in bert4keras does.
+    """Builds a Transformer, like the function of this name in bert4keras.
 
     Article: https://kexue.fm/archives/6915
         《自己实现了一个bert4keras》
@@ -82,31 +82,32 @@ def build_transformer_model(
 
     Args:
         config_path: optional path of the configuration, a JSON file with the
-            arguments of the family or the words that Google and Hugging Face
-            use for them.
+            arguments of the family, or with Google's or Hugging Face's names
+            for them.
         checkpoint_path: optional path of weights to load, of TensorFlow 1
             (Google, bert4keras, OpenAI), safetensors (Hugging Face) or
             llama2.c: see `su_models.checkpoints.load_checkpoint`. With
-            `keep_tokens` and `compound_tokens` the model gets these rows of
-            the embeddings.
+            `keep_tokens` and `compound_tokens`, the model gets the
+            corresponding rows of the embeddings.
         model: name of a family, in any case: "bert", "roberta", "albert",
             "albert_unshared", "nezha", "roformer", "roformer_v2",
             "gau_alpha", "electra", "gpt", "gpt2", "gpt2_ml", "llama", "t5",
             "t5.1.0", "t5.1.1" or "mt5.1.1"; the last four also with
             "_encoder" or "_decoder". Or a subclass of
             `su_models.models.transformer.base.Transformer`.
-        application: "encoder"; "lm", each token sees those before it; or
-            "unilm", segment 0 is seen whole and segment 1 from left to right.
-        return_keras_model: bool. Whether to return the `keras.Model`; if
-            not, the object that built it, with `model`, `layers` and, for T5,
-            `encoder` and `decoder`.
+        application: "encoder"; "lm": each token attends to itself and to
+            earlier tokens; or "unilm": attention is bidirectional in segment
+            0 and causal in segment 1.
+        return_keras_model: bool. Whether to return the `keras.Model`. If
+            False, returns the object that built it, with `model`, `layers`
+            and, for T5, `encoder` and `decoder`.
         **kwargs: arguments of the family, which take precedence over the
-            file: see `Transformer`, `BERT` and their subclasses. And those of
+            file (see `Transformer`, `BERT` and their subclasses), and of
             `Transformer.build`.
 
     Returns:
         A functional `keras.Model` of int32 ids `(batch, length)`: tokens,
-        then segments and positions where the family takes them.
+        then segments and positions if the family has such inputs.
 
     Raises:
         ValueError: if a name is unknown, the configuration cannot be read or
@@ -135,7 +136,7 @@ def build_transformer_model(
     check_choice("application", application, tuple(_APPLICATIONS))
     if application != "encoder" and issubclass(cls, (ELECTRA, T5Base)):
         raise ValueError(
-            f"{cls.__name__} is no language model by a mask. "
+            f"{cls.__name__} cannot become a language model by a mask. "
             f"Received: model={model!r}, application={application!r}"
         )
     if version is not None:
@@ -166,7 +167,7 @@ def build_transformer_model(
 
 
 def _family(model):
-    """Returns the class, and the version that its name tells."""
+    """Returns the class of a family, and the version in its name."""
     if inspect.isclass(model) and issubclass(model, Transformer):
         return model, None
     name = model.lower() if isinstance(model, str) else model

@@ -1,4 +1,4 @@
-"""Configurations of checkpoints: their keys, and what is wrong with them."""
+"""Configurations of checkpoints: names of their keys, and checks."""
 
 import inspect
 import json
@@ -6,7 +6,7 @@ import pathlib
 
 from su_models.utils.nearest import edit_distance, nearest
 
-# our (bert4keras') word for each word that others use
+# maps other names of arguments to those of this library and bert4keras
 ALIASES = {
     "max_position_embeddings": "max_position",
     "hidden_dropout_prob": "dropout_rate",
@@ -19,11 +19,11 @@ ALIASES = {
 
 
 def read_configuration(path, arguments, cls):
-    """Returns the arguments of a family, of its configuration and a call.
+    """Returns the arguments of a family from its configuration and a call.
 
     Args:
-        path: optional path of a JSON file. Keys that the family does not know
-            are ignored, unless they look like one that it knows.
+        path: optional path of a JSON file. Unknown keys are ignored, unless
+            they resemble a missing argument.
         arguments: dict; takes precedence over the file.
         cls: subclass of `Transformer`.
 
@@ -31,8 +31,8 @@ def read_configuration(path, arguments, cls):
         A pair of dicts: arguments of the constructor and of `build`.
 
     Raises:
-        ValueError: if the file is no JSON object, a name is unknown, a
-            required one is missing, or two names of one thing disagree.
+        ValueError: if the file is not a JSON object, a name is unknown, a
+            required one is missing, or two names of an argument disagree.
     """
     known, required = _parameters(cls)
     building = _signature(cls.build)
@@ -63,7 +63,7 @@ def read_configuration(path, arguments, cls):
 
 
 def _parameters(cls):
-    """Returns the names that the constructor takes, and those it needs."""
+    """Returns the names of all and of the required arguments."""
     known, required = set(), set()
     for base in cls.__mro__:
         if "__init__" not in vars(base) or base is object:
@@ -103,21 +103,22 @@ def _load(path):
 
 
 def _renamed(config, where):
-    """Returns the dict under our names."""
+    """Returns the dict with the library's names."""
     made = {}
     for key, value in config.items():
         name = ALIASES.get(key, key)
         if name in made and made[name] != value:
             both = {k: config[k] for k in config if ALIASES.get(k, k) == name}
             raise ValueError(
-                f"Two names of one thing disagree in {where}. Received: {both}"
+                f"Two names of one argument disagree in {where}. "
+                f"Received: {both}"
             )
         made[name] = value
     return made
 
 
 def _check_spelling(key, config, known, path):
-    """Rejects a key that is one or two letters off one that is missing."""
+    """Rejects a key that differs by one or two letters from a missing one."""
     words = {*known, *(k for k, v in ALIASES.items() if v in known)}
     if key in words or len(key) < 6:
         return

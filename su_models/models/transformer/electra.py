@@ -1,10 +1,10 @@
-"""ELECTRA: the discriminator that tells replaced tokens."""
+"""ELECTRA: the discriminator that detects replaced tokens."""
 
 from su_models.models.transformer.bert import BERT
 
 
 class ELECTRA(BERT):
-    """A BERT with a score of each token instead of a language model.
+    """A BERT that scores each token instead of a language model.
 
     Paper: https://arxiv.org/abs/2003.10555
 
@@ -12,7 +12,8 @@ class ELECTRA(BERT):
         max_position: int > 0. Rows of the position embedding.
         with_discriminator: False; True for the probability that a token was
             replaced; or the name of the activation.
-        **kwargs: of `BERT`, but for `with_pool`, `with_nsp`, `with_mlm`.
+        **kwargs: arguments of `BERT` except `with_pool`, `with_nsp`,
+            `with_mlm`.
     """
 
     rejected = ("with_pool", "with_nsp", "with_mlm")

@@ -1,4 +1,4 @@
-"""GAU-α: gated attention units instead of two kinds of layers."""
+"""GAU-α: gated attention units instead of attention and feed-forward."""
 
 from su_models.layers.attention.gated_attention_unit import GatedAttentionUnit
 from su_models.models.transformer.roformer_v2 import RoFormerV2
@@ -8,15 +8,15 @@ from su_models.models.transformer.scaled_truncated_normal import (
 
 
 class GAUAlpha(RoFormerV2):
-    """A RoFormerV2 of gated attention units, twice as many blocks.
+    """A RoFormerV2 with gated attention units and twice as many blocks.
 
     Article: https://kexue.fm/archives/9052
         《GAU-α：尝鲜体验快好省的下一代Attention》
 
         x ← Norm(x + GAU(x))
 
-    `intermediate_size` is the size of U and V, `attention_key_size` that of
-    queries and keys. Scores are scaled with the length ("softmax_plus").
+    `intermediate_size` is the size of U and V, `attention_key_size` the size
+    of queries and keys. Scores grow with the length ("softmax_plus").
     """
 
     @property

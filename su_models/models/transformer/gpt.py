@@ -5,14 +5,15 @@ from su_models.models.transformer.masks import LMMask
 
 
 class GPT(LMMask, BERT):
-    """A language model of post-norm blocks.
+    """A language model with post-norm blocks.
 
     Article: https://kexue.fm/archives/6933
         《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
 
     Args:
         final_activation: activation of the scores of the next token.
-        **kwargs: of `BERT`, but for `with_pool`, `with_nsp`, `with_mlm`.
+        **kwargs: arguments of `BERT` except `with_pool`, `with_nsp`,
+            `with_mlm`.
     """
 
     rejected = ("with_pool", "with_nsp", "with_mlm")

@@ -1,10 +1,10 @@
-"""GPT-2: pre-norm blocks, no segments."""
+"""GPT-2: pre-norm blocks without segments."""
 
 from su_models.models.transformer.gpt import GPT
 
 
 class GPT2(GPT):
-    """A language model of pre-norm blocks.
+    """A language model with pre-norm blocks.
 
     Article: https://kexue.fm/archives/7912
         《跟风玩玩目前最大的中文GPT2模型（bert4keras）》
@@ -12,9 +12,9 @@ class GPT2(GPT):
         x ← x + Attention(Norm(x)), x ← x + FeedForward(Norm(x))
 
     Args:
-        segment_vocab_size: not used: the model has no segments, whatever the
-            configuration of a checkpoint says.
-        **kwargs: of `GPT`.
+        segment_vocab_size: ignored, since the model has no segments; accepted
+            because configurations of checkpoints contain it.
+        **kwargs: arguments of `GPT`.
     """
 
     epsilon = 1e-5

@@ -1,10 +1,10 @@
-"""GPT2-ML: between GPT and GPT-2."""
+"""GPT2-ML: a model between GPT and GPT-2."""
 
 from su_models.models.transformer.gpt import GPT
 
 
 class GPT2ML(GPT):
-    """A language model that normalizes within the feed-forward part.
+    """A language model that normalizes around the feed-forward network.
 
     Article: https://kexue.fm/archives/7292
         《现在可以用Keras玩中文GPT2了（GPT2_ML）》
@@ -12,9 +12,9 @@ class GPT2ML(GPT):
         x ← x + Attention(x), x ← Norm₁(x + FeedForward(Norm₀(x)))
 
     Args:
-        segment_vocab_size: not used: the model has no segments, whatever the
-            configuration of a checkpoint says.
-        **kwargs: of `GPT`.
+        segment_vocab_size: ignored, since the model has no segments; accepted
+            because configurations of checkpoints contain it.
+        **kwargs: arguments of `GPT`.
     """
 
     epsilon = 1e-5

@@ -6,7 +6,7 @@ from su_models.utils.checks import check_flag, check_positive, check_size
 
 
 class LLaMA(GPT2):
-    """A causal model with grouped queries, SwiGLU and RMS normalization.
+    """A causal language model with grouped queries, SwiGLU and RMSNorm.
 
     Article: https://kexue.fm/archives/10091
         《缓存与效果的极限拉扯：从MHA、MQA、GQA到MLA》
@@ -14,16 +14,17 @@ class LLaMA(GPT2):
 
     Adjacent features are rotated, as in the original and in llama2.c;
     `checkpoints` permutes the kernels of Hugging Face, which rotate halves.
-    Id 0 is a token like the others: nothing is masked but what comes later.
+    Id 0 is an ordinary token: the causal mask is the only mask.
 
     Args:
         num_key_value_heads: optional int. Heads of keys and values, which
-            divides `num_attention_heads`; the default is as many.
+            divides `num_attention_heads`. Defaults to `num_attention_heads`.
         rotary_base: float > 0. Base of the rotation's frequencies.
-        tie_word_embeddings: bool. Whether the scores of the next token come
-            from the token embedding.
+        tie_word_embeddings: bool. Whether the token embedding computes the
+            scores of the next token.
         final_activation: activation of these scores.
-        **kwargs: of `BERT`. `hidden_act` is a list, `["silu", "linear"]`.
+        **kwargs: arguments of `BERT`. `hidden_act` is a list, `["silu",
+            "linear"]`.
     """
 
     epsilon = 1e-5
@@ -60,7 +61,7 @@ class LLaMA(GPT2):
         return self.embedding(ids, "Embedding-Token", self.vocab_size)
 
     def positions(self, x):
-        return x  # the attention is told
+        return x  # positions enter in the attention
 
     def attention_options(self):
         heads = self.num_key_value_heads

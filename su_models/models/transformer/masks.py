@@ -1,11 +1,11 @@
-"""Turns an encoder into a language model: by a mask, and nothing else."""
+"""Mixins that turn an encoder into a language model by a mask."""
 
 from su_models.layers.attention.causal_mask import CausalMask
 from su_models.layers.attention.prefix_mask import PrefixMask
 
 
 class LMMask:
-    """A mixin: each token attends to itself and to those before it.
+    """A mixin with a causal mask.
 
     Article: https://kexue.fm/archives/6933
         《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
@@ -20,7 +20,7 @@ class LMMask:
 
 
 class UniLMMask:
-    """A mixin: segment 0 is seen whole, segment 1 from left to right.
+    """A mixin with a mask that is causal in segment 1 only.
 
     Article: https://kexue.fm/archives/6933
         《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
@@ -31,8 +31,8 @@ class UniLMMask:
         if self.attention_bias is None:
             if len(self.inputs) < 2:
                 raise ValueError(
-                    "The application unilm needs segment ids, which "
-                    f"{type(self).__name__} does not take. "
+                    "The application unilm needs segment ids, but "
+                    f"{type(self).__name__} does not have them. "
                     "Received: application='unilm'"
                 )
             self.attention_bias = self.apply(
@@ -51,7 +51,7 @@ def extend_with_language_model(base):
 
 
 def extend_with_unified_language_model(base):
-    """Returns a subclass that is a UniLM: a prefix, then left to right.
+    """Returns a subclass that is a UniLM, causal after a prefix.
 
     Args:
         base: a subclass of `Transformer`.

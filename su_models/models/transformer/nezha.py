@@ -10,14 +10,14 @@ from su_models.models.transformer.bert import BERT
 
 
 class NEZHA(BERT):
-    """A BERT that knows distances instead of positions.
+    """A BERT with relative instead of absolute positions.
 
     Article: https://kexue.fm/archives/8130
         《让研究人员绞尽脑汁的Transformer位置编码》
     Paper: https://arxiv.org/abs/1909.00204
 
-    ε of the normalizations is 1e-7, as in bert4keras, that of the masked
-    language model's head 1e-12. `layer_norm_epsilon` sets all.
+    As in bert4keras, ε is 1e-7 for the normalizations, and 1e-12 for that of
+    the masked language model's head. `layer_norm_epsilon` sets all.
     """
 
     epsilon = 1e-7
@@ -29,7 +29,7 @@ class NEZHA(BERT):
         self.head_epsilon = layer_norm_epsilon or 1e-12
 
     def positions(self, x):
-        return x  # the attention is told
+        return x  # positions enter in the attention
 
     def norm(self, x, name, **kwargs):
         if name == "MLM-Norm":

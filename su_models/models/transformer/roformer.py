@@ -12,7 +12,7 @@ class RoFormer(NEZHA):
         《Transformer升级之路：2、博采众长的旋转式位置编码》
     Paper: https://arxiv.org/abs/2104.09864
 
-    Any length will do; `max_position` is not used.
+    The length is not limited; `max_position` is ignored.
     """
 
     rotary_base = 10000.0

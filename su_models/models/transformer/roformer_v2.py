@@ -1,4 +1,4 @@
-"""RoFormerV2: RoFormer without what it can do without."""
+"""RoFormerV2: a simplified RoFormer."""
 
 from su_models.models.transformer.roformer import RoFormer
 from su_models.models.transformer.scaled_truncated_normal import (
@@ -7,15 +7,15 @@ from su_models.models.transformer.scaled_truncated_normal import (
 
 
 class RoFormerV2(RoFormer):
-    """A RoFormer without biases, whose normalization has no weights.
+    """A RoFormer without biases and with normalizations without weights.
 
     Article: https://kexue.fm/archives/8998
         《RoFormerV2：自然语言理解的极限探索》
 
         Norm(x) = x / √(mean x² + ε)
 
-    The head of the masked language model is the token embedding alone.
-    `with_pool` and `with_nsp` are not taken: it was trained without.
+    The head of the masked language model is only the token embedding.
+    `with_pool` and `with_nsp` are rejected, since it was trained without them.
     """
 
     use_bias = False

@@ -4,30 +4,30 @@ import keras
 
 from su_models.utils.checks import check_positive, check_seed, check_size
 
-# a normal that is cut off at ±2σ has the deviation 0.87962566 σ
+# a normal distribution truncated at ±2σ has the deviation 0.87962566 σ
 _CORRECTION = 1 / 0.87962566
 
 
 @keras.saving.register_keras_serializable(package="su_models")
 class ScaledTruncatedNormal(keras.initializers.Initializer):
-    """Deviation 1/√h, less with depth, so that training needs no warm-up.
+    """Scales the deviation 1/√h down with depth, to avoid a warm-up.
 
     Article: https://kexue.fm/archives/8978
         《训练1000层的Transformer究竟有什么困难？》
 
-        σ = gain · L^(-1/order) / √h,   of a normal cut off at ±2 deviations
+        σ = gain · L^(-1/order) / √h,   of a normal truncated at ±2 deviations
 
-    h is the number of rows of a kernel. Tables of embeddings, which are known
-    by more than 10 000 rows or fewer than 10, have h columns instead, as in
-    the author's code; `h` states it for other tables.
+    h is the number of rows of a kernel. For embedding tables, recognized by
+    more than 10 000 rows or fewer than 10, h is the number of columns, as in
+    the author's code; for other tables, pass `h`.
 
     Args:
-        num_layers: int > 0. L, the blocks of the model.
+        num_layers: int > 0. L, the number of blocks of the model.
         order: int > 0. 2 for blocks of attention and feed-forward network,
             3 for GAU-α.
-        gain: float > 0.
-        h: optional int > 0. h, if not read from the shape.
-        seed: optional int.
+        gain: float > 0. Factor of the deviation.
+        h: optional int > 0. h, if it is not read from the shape.
+        seed: optional int. Seed of the initializer.
     """
 
     def __init__(self, num_layers, order=2, gain=1.0, h=None, seed=None):

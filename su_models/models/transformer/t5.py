@@ -1,4 +1,4 @@
-"""T5: encoder and decoder over one table of tokens."""
+"""T5: an encoder and a decoder that share the token embedding."""
 
 import keras
 
@@ -16,7 +16,7 @@ VERSIONS = ("t5.1.0", "t5.1.1", "mt5.1.1")
 
 
 class T5Base(Transformer):
-    """What the encoder and the decoder of T5 share.
+    """Base of the encoder and the decoder of T5.
 
     Article: https://kexue.fm/archives/7867
         《那个屠榜的T5模型，现在可以在中文上玩玩了》
@@ -24,17 +24,17 @@ class T5Base(Transformer):
 
     Args:
         version: "t5.1.0", whose output is tied to the token embedding, or
-            "t5.1.1" or "mt5.1.1", whose is not.
+            "t5.1.1" or "mt5.1.1", whose output is not tied.
         with_lm: True for probabilities of the next token; the name of the
             activation; or False for the hidden states of the decoder.
-        cross_position_bias: bool. Whether the decoder's bias of relative
-            positions is added in its attention to the encoder too, as in
-            bert4keras; Hugging Face adds none.
+        cross_position_bias: bool. Whether the decoder also adds its bias of
+            relative positions in the attention to the encoder, as in
+            bert4keras; Hugging Face does not.
         output_scale: optional bool. Whether the decoder's output is divided
-            by `√hidden_size`: always in bert4keras, which is the default;
-            with a tied output alone in Hugging Face.
-        max_position, segment_vocab_size: not used; any length will do.
-        **kwargs: of `Transformer`.
+            by `√hidden_size`. Defaults to True, as in bert4keras; Hugging
+            Face divides only tied outputs.
+        max_position, segment_vocab_size: ignored; the length is not limited.
+        **kwargs: arguments of `Transformer`.
     """
 
     epsilon = 1e-6
@@ -89,7 +89,7 @@ class T5Base(Transformer):
 
 
 class T5Encoder(T5Base):
-    """The encoder of T5; its padding comes out as zeros.
+    """The encoder of T5, which returns zeros at padding.
 
     Article: https://kexue.fm/archives/7867
         《那个屠榜的T5模型，现在可以在中文上玩玩了》
@@ -115,7 +115,7 @@ class T5Encoder(T5Base):
 
 
 class T5Decoder(LMMask, T5Base):
-    """The decoder of T5, of the encoder's output and the tokens so far.
+    """The decoder of T5, a function of encoder output and tokens so far.
 
     Article: https://kexue.fm/archives/7867
         《那个屠榜的T5模型，现在可以在中文上玩玩了》
@@ -191,14 +191,14 @@ class T5Decoder(LMMask, T5Base):
 
 
 class T5(T5Base):
-    """Encoder and decoder; `encoder` and `decoder` are models of their own.
+    """Encoder and decoder of T5, also as separate models.
 
     Article: https://kexue.fm/archives/7867
         《那个屠榜的T5模型，现在可以在中文上玩玩了》
     Paper: https://arxiv.org/abs/1910.10683
 
     Attributes:
-        encoder, decoder: `keras.Model`s over the same layers as `model`.
+        encoder, decoder: `keras.Model`s with the same layers as `model`.
     """
 
     def __init__(self, name=None, **kwargs):
@@ -218,6 +218,6 @@ class T5(T5Base):
         self.encoder, self.decoder = self._encoder.model, self._decoder.model
         ids = self.decoder.inputs[1:]
         self.set_inputs([*self._encoder.inputs, *ids])
-        # once more over the same layers: a model without models within
+        # applied to the same layers again, for a model without inner models
         self.set_outputs(self._decoder.call([self._encoder.output, *ids]))
         self.model = keras.Model(self.input, self.output, name=self.name)

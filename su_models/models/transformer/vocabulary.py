@@ -1,4 +1,4 @@
-"""Fewer tokens than the checkpoint has, and tokens made of several."""
+"""Vocabularies with selected tokens of a checkpoint, and compound tokens."""
 
 import numpy as np
 
@@ -6,17 +6,17 @@ from su_models.utils.checks import is_integer
 
 
 def reduced_size(vocab_size, keep_tokens, compound_tokens):
-    """Returns the rows that are left of a vocabulary.
+    """Returns the number of rows of a reduced vocabulary.
 
     Args:
         vocab_size: int > 0. Rows of the whole vocabulary.
         keep_tokens: optional list of ids to keep.
-        compound_tokens: optional list of lists of ids, of which one row more
-            is made each; or of pairs `(ids, weights)`.
+        compound_tokens: optional list of lists of ids, each of which adds one
+            row; or of pairs `(ids, weights)`.
 
     Raises:
-        ValueError: if an id is no integer from 0 to `vocab_size` - 1, or, of
-            `compound_tokens`, beyond the ids that are kept.
+        ValueError: if an id is not an integer from 0 to `vocab_size` - 1, or
+            an id of `compound_tokens` is not a row of the kept vocabulary.
     """
     size = vocab_size
     if keep_tokens is not None:
@@ -28,11 +28,11 @@ def reduced_size(vocab_size, keep_tokens, compound_tokens):
 
 
 def reduced_rows(rows, keep_tokens, compound_tokens):
-    """Returns the rows of a table that belong to a reduced vocabulary.
+    """Returns the rows of a table for a reduced vocabulary.
 
     Args:
         rows: array `(vocab_size, ...)`.
-        keep_tokens, compound_tokens: as those of `reduced_size`.
+        keep_tokens, compound_tokens: see `reduced_size`.
     """
     if keep_tokens is not None:
         rows = rows[np.asarray(keep_tokens)]
@@ -44,7 +44,7 @@ def reduced_rows(rows, keep_tokens, compound_tokens):
 
 
 def _ids_and_weights(item):
-    """Returns `(ids, weights)`; weights are None for a mean."""
+    """Returns `(ids, weights)`; None as weights means a mean."""
     if isinstance(item, tuple):
         return item
     return item, None

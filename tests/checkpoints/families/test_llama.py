@@ -7,6 +7,7 @@ import pytest
 from su_models.checkpoints import open_checkpoint
 from su_models.checkpoints.families.llama import LLAMA
 from su_models.models import build_transformer_model
+from tests.contract import to_numpy
 
 META, TF1, TORCH = LLAMA.columns
 # of a story that llama2.c tells from its first token on, see the data's README
@@ -64,6 +65,6 @@ def test_a_real_model_tells_its_story():
     for _ in STORY:
         padded = np.zeros((1, 1 + len(STORY)), "int32")
         padded[0, : len(ids)] = ids
-        scores = np.array(model(padded))[0, len(ids) - 1]
+        scores = to_numpy(model(padded))[0, len(ids) - 1]
         ids.append(int(scores.argmax()))
     assert ids[1:] == STORY

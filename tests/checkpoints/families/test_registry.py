@@ -46,8 +46,11 @@ def names_of(path):
         return list(checkpoint)
 
 
-@pytest.mark.parametrize("format", ["tf1", "safetensors"])
-@pytest.mark.parametrize("narrow", [{}, NARROW], ids=["", "narrow"])
+@pytest.mark.parametrize(
+    ("format", "narrow"),
+    [("tf1", {}), ("safetensors", {}), ("safetensors", NARROW)],
+    ids=["tf1", "safetensors", "narrow"],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_out_and_back_is_equal_to_the_bit(name, narrow, format, tmp_path):
     model = model_of(name, **narrow)
