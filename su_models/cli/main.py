@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from su_models.cli import catalog, runs
+from su_models.cli import catalog, checkpoints, runs
 from su_models.cli.startup import without_startup_lines
 from su_models.utils.nearest import nearest
 
@@ -39,6 +39,8 @@ su-models sample ddpm-digits
 su-models evaluate ddpm-digits
 
 su-models export ddpm-digits
+
+su-models convert chinese_L-12_H-768_A-12/bert_model.ckpt bert.safetensors
 
 su-models info --help             more about one command
 """
@@ -178,6 +180,7 @@ app.command(epilog=runs.TRAIN_EXAMPLES)(runs.train)
 app.command(epilog=runs.SAMPLE_EXAMPLES)(runs.sample)
 app.command(epilog=runs.EVALUATE_EXAMPLES)(runs.evaluate)
 app.command(epilog=runs.EXPORT_EXAMPLES)(runs.export)
+app.command(epilog=checkpoints.CONVERT_EXAMPLES)(checkpoints.convert)
 
 
 def main():

@@ -13,9 +13,11 @@ from su_models.layers.normalization.layer_normalization import (
     LayerNormalization,
 )
 from su_models.models.transformer.activations import activation
+from su_models.models.transformer.postponed import Postponed
 from su_models.models.transformer.vocabulary import reduced_size
 from su_models.utils.checks import (
     check_choice,
+    check_flag,
     check_positive,
     check_share,
     check_size,
@@ -69,6 +71,10 @@ class Transformer:
             scores of the previous one, as in bert4keras; or "accumulated":
             the scores of all previous ones, as in the paper of RealFormer
             (article 8027).
+        ignore_invalid_weights: bool. Whether weights missing from the
+            checkpoint keep their initial values.
+        autoresize_weights: bool. Whether weights with another shape in the
+            checkpoint are resized.
         layer_norm_epsilon: optional float > 0. ε of all normalizations.
             Defaults to that of the family.
         layers: optional dict from names to layers that are used instead of
@@ -93,6 +99,7 @@ class Transformer:
     rotary_base = None
     attention_layer = MultiHeadAttention
     position_argument = None
+    wait = None  # set while a checkpoint is to follow
     rejected = ()  # arguments of a base class that the family rejects
 
     def __init__(
@@ -112,6 +119,8 @@ class Transformer:
         keep_tokens=None,
         compound_tokens=None,
         residual_attention_scores=False,
+        ignore_invalid_weights=False,
+        autoresize_weights=False,
         layer_norm_epsilon=None,
         layers=None,
         prefix=None,
@@ -166,6 +175,12 @@ class Transformer:
             "residual_attention_scores",
             residual_attention_scores,
             (False, True, "accumulated"),
+        )
+        self.ignore_invalid_weights = check_flag(
+            "ignore_invalid_weights", ignore_invalid_weights
+        )
+        self.autoresize_weights = check_flag(
+            "autoresize_weights", autoresize_weights
         )
         if layer_norm_epsilon is not None:
             self.epsilon = check_positive(
@@ -271,12 +286,19 @@ class Transformer:
             return inputs
         name = self.prefixed(kwargs.pop("name", None))
         if name not in self.layers:
-            made = layer(name=name, **kwargs)
+            made = layer(name=name, **self.postponed(kwargs))
             name = name or made.name
             self.layers[name] = made
         if inputs is None:
             return self.layers[name]
         return self.layers[name](inputs, **(arguments or {}))
+
+    def postponed(self, kwargs):
+        """Returns arguments of a layer without random numbers, if waiting."""
+        if self.wait is None:
+            return kwargs
+        names = {"kernel_initializer", "embeddings_initializer"} & {*kwargs}
+        return kwargs | {n: Postponed(kwargs[n], self.wait) for n in names}
 
     def prefixed(self, name):
         """Returns the name with the prefix; None remains None."""

@@ -2,6 +2,9 @@
 
 import inspect
 
+from su_models.checkpoints.load_checkpoint import load_checkpoint
+from su_models.checkpoints.plan import find_families
+from su_models.checkpoints.table import weights_of
 from su_models.models.transformer.albert import ALBERT, ALBERTUnshared
 from su_models.models.transformer.base import Transformer
 from su_models.models.transformer.bert import BERT
@@ -17,6 +20,7 @@ from su_models.models.transformer.masks import (
     extend_with_unified_language_model,
 )
 from su_models.models.transformer.nezha import NEZHA
+from su_models.models.transformer.postponed import Postponed, Wait
 from su_models.models.transformer.roformer import RoFormer
 from su_models.models.transformer.roformer_v2 import RoFormerV2
 from su_models.models.transformer.t5 import (
@@ -26,6 +30,7 @@ from su_models.models.transformer.t5 import (
     T5Decoder,
     T5Encoder,
 )
+from su_models.models.transformer.vocabulary import reduced_rows
 from su_models.utils.checks import check_choice, check_flag
 from su_models.utils.nearest import nearest
 
@@ -79,7 +84,11 @@ def build_transformer_model(
         config_path: optional path of the configuration, a JSON file with the
             arguments of the family, or with Google's or Hugging Face's names
             for them.
-        checkpoint_path: optional path of weights to load. Not supported yet.
+        checkpoint_path: optional path of weights to load, of TensorFlow 1
+            (Google, bert4keras, OpenAI), safetensors (Hugging Face) or
+            llama2.c: see `su_models.checkpoints.load_checkpoint`. With
+            `keep_tokens` and `compound_tokens`, the model gets the
+            corresponding rows of the embeddings.
         model: name of a family, in any case: "bert", "roberta", "albert",
             "albert_unshared", "nezha", "roformer", "roformer_v2",
             "gau_alpha", "electra", "gpt", "gpt2", "gpt2_ml", "llama", "t5",
@@ -102,8 +111,9 @@ def build_transformer_model(
 
     Raises:
         ValueError: if a name is unknown, the configuration cannot be read or
-            contradicts itself, or the family has no such application.
-        NotImplementedError: if there is a `checkpoint_path`.
+            contradicts itself, the family has no such application, or the
+            checkpoint is damaged or does not fit the model.
+        FileNotFoundError: if there is no checkpoint.
 
     Example:
 
@@ -120,11 +130,6 @@ def build_transformer_model(
     >>> tuple(model([ids, ids]).shape)
     (2, 7, 32)
     """
-    if checkpoint_path is not None:
-        raise NotImplementedError(
-            "Checkpoints cannot be loaded yet: the model would have random "
-            f"weights. Received: checkpoint_path={checkpoint_path}"
-        )
     cls, version = _family(model)
     check_flag("return_keras_model", return_keras_model)
     application = str(application).lower()
@@ -136,10 +141,28 @@ def build_transformer_model(
         )
     if version is not None:
         kwargs = {"version": version, **kwargs}
-    cls = _APPLICATIONS[application](cls)
-    arguments, building = read_configuration(config_path, kwargs, cls)
-    transformer = cls(**arguments)
-    transformer.build(**building)
+    extended = _APPLICATIONS[application](cls)
+    arguments, building = read_configuration(config_path, kwargs, extended)
+    transformer = extended(**arguments)
+    if checkpoint_path is None:
+        transformer.build(**building)
+    else:
+        family = _names(model, transformer)
+        if cls in MODELS.values() and not transformer.ignore_invalid_weights:
+            transformer.wait = Wait()
+        transformer.build(**building)
+        if transformer.wait is not None:
+            transformer.wait.on = False
+            _initialize_others(transformer, family)
+        load_checkpoint(
+            transformer.model,
+            checkpoint_path,
+            family,
+            transformer.prefix,
+            _rows(transformer),
+            transformer.ignore_invalid_weights,
+            transformer.autoresize_weights,
+        )
     return transformer.model if return_keras_model else transformer
 
 
@@ -156,3 +179,51 @@ def _family(model):
         )
     version = name.partition("_")[0]
     return MODELS[name], version if version in VERSIONS else None
+
+
+def _initialize_others(transformer, family):
+    """Gives random numbers to what no checkpoint of the family has."""
+    known = find_families(family)[0]
+    for name, path, variable in weights_of(
+        transformer.model, transformer.prefix
+    ):
+        if known.find(name, path) is not None:
+            continue
+        layer = transformer.layers[transformer.prefix + name]
+        kind = path.rpartition("/")[2]
+        initializer = getattr(layer, f"{kind}_initializer", None)
+        if isinstance(initializer, Postponed):
+            made = initializer.clone()
+            variable.assign(made(variable.shape, variable.dtype))
+
+
+def _names(model, transformer):
+    """Returns whose names the weights have in checkpoints, None if unknown."""
+    if isinstance(transformer, T5Base):
+        return transformer.version
+    if not inspect.isclass(model):
+        return model.lower()
+    for base in model.__mro__:
+        for name, cls in MODELS.items():
+            if cls is base:
+                return name
+    return None
+
+
+def _rows(transformer):
+    """Returns what makes the rows of the model's vocabulary, or None."""
+    tokens = transformer.keep_tokens, transformer.compound_tokens
+    if tokens == (None, None):
+        return None
+    size = transformer.full_vocab_size
+
+    def rows(table):
+        if len(table) != size:
+            raise ValueError(
+                "The checkpoint must have as many tokens as `vocab_size` "
+                f"says. Received: vocab_size={size}, {len(table)} tokens in "
+                "the checkpoint"
+            )
+        return reduced_rows(table, *tokens)
+
+    return rows

@@ -212,6 +212,7 @@ class T5(T5Base):
     def build(self, **kwargs):
         if self.model is not None:
             return
+        self._encoder.wait = self._decoder.wait = self.wait
         self._encoder.build(**kwargs)
         self._decoder.build(**kwargs)
         self.encoder, self.decoder = self._encoder.model, self._decoder.model

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from su_models.checkpoints import save_checkpoint
 from su_models.models import build_transformer_model
+from su_models.models.transformer.roformer import RoFormer
 from tests.models.transformer.tiny import NAMES, PAIRS, SIZES, ids, run, tiny
 
 CAUSAL = ["gpt", "gpt2", "gpt2_ml", "llama"]
@@ -235,7 +237,169 @@ def test_a_sequence_over_the_positions_is_rejected():
         run(tiny("bert"), ids(length=17))
 
 
-def test_a_checkpoint_is_never_ignored(tmp_path):
-    path = tmp_path / "bert_model.ckpt"
-    with pytest.raises(NotImplementedError, match="Received: checkpoint_path="):
-        build_transformer_model(checkpoint_path=path, **SIZES)
+def saved(name, path, **kwargs):
+    """A checkpoint of a tiny model, and the model."""
+    model = tiny(name, **kwargs)
+    save_checkpoint(model, path)
+    return model
+
+
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+@pytest.mark.parametrize("name", ["bert", "albert", "gpt2", "t5", "llama"])
+def test_a_checkpoint_is_loaded(name, ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    model = saved(name, path)
+    again = build_transformer_model(
+        checkpoint_path=path, model=name, prefix="my-", **SIZES
+    )
+    for ours, theirs in zip(
+        again.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_language_model_and_a_class_load_too(tmp_path):
+    model = saved("roformer", tmp_path / "a", with_mlm=True)
+    for cls, application in (("RoFormer", "unilm"), (RoFormer, "lm")):
+        again = build_transformer_model(
+            checkpoint_path=tmp_path / "a",
+            model=cls,
+            application=application,
+            **SIZES,
+        )
+        for ours, theirs in zip(
+            again.get_weights(), model.get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rows_are_kept_and_made_of_the_checkpoint(tmp_path):
+    """As bert4keras: kept rows first, then means of what is kept."""
+    heads = {"with_mlm": True}
+    whole = saved("bert", tmp_path / "a", **heads)
+    kept, made = [7, 0, 30, 7], [[0, 2], ([1, 3], [3.0, 1.0])]
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a",
+        keep_tokens=kept,
+        compound_tokens=made,
+        **heads,
+        **SIZES,
+    )
+    for layer in ("Embedding-Token", "MLM-Bias"):
+        (table,) = whole.get_layer(layer).get_weights()
+        (ours,) = model.get_layer(layer).get_weights()
+        table = table[kept]
+        np.testing.assert_array_equal(ours[:4], table)
+        means = (table[0] + table[2]) / 2, 0.75 * table[1] + 0.25 * table[3]
+        np.testing.assert_allclose(ours[4:], means, atol=1e-6)
+    first = "Transformer-0-FeedForward"
+    for ours, theirs in zip(
+        model.get_layer(first).get_weights(),
+        whole.get_layer(first).get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+def test_rows_of_an_output_that_is_not_tied(ending, tmp_path):
+    path, gated = tmp_path / f"a.{ending}", {"hidden_act": ["gelu", "linear"]}
+    whole = saved("t5.1.1", path, **gated)
+    kept = [5, 0, 2]
+    model = build_transformer_model(
+        checkpoint_path=path,
+        model="t5.1.1",
+        keep_tokens=kept,
+        **{**SIZES, **gated},
+    )
+    (kernel,) = whole.get_layer("Decoder-Output-LM").get_weights()
+    (ours,) = model.get_layer("Decoder-Output-LM").get_weights()
+    np.testing.assert_array_equal(ours, kernel[:, kept])
+
+
+def test_a_checkpoint_of_another_vocabulary_is_rejected(tmp_path):
+    saved("bert", tmp_path / "a")
+    sizes = {**SIZES, "vocab_size": 29}
+    for options in ({}, {"keep_tokens": [1, 2]}):
+        with pytest.raises(ValueError, match="vocab.*Received: .*31"):
+            build_transformer_model(
+                checkpoint_path=tmp_path / "a", **sizes, **options
+            )
+
+
+def test_no_weight_is_left_at_zero(tmp_path):
+    """Even those that no checkpoint has: a third gate, a condition."""
+    gated = {"hidden_act": ["gelu", "linear", "silu"]}
+    saved("bert", tmp_path / "a", hidden_act=gated["hidden_act"][:2])
+    condition = keras.Input((5,))
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a",
+        layer_norm_cond=condition,
+        layer_norm_cond_hidden_size=3,
+        additional_input_layers=condition,
+        **{**SIZES, **gated},
+    )
+    kernels = [w for w in model.weights if "hidden" in w.path]
+    assert any("hidden_2/kernel" in w.path for w in kernels)
+    for weight in kernels:
+        if weight.path.endswith("kernel"):
+            assert np.std(keras.ops.convert_to_numpy(weight)) > 0.001, weight
+
+
+def test_copies_of_a_loaded_model_begin_at_random(tmp_path):
+    saved("t5", tmp_path / "a")
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a", model="t5", **SIZES
+    )
+    copy = keras.models.clone_model(model)
+    for weight in copy.weights:
+        if weight.path.endswith(("kernel", "embeddings")):
+            assert np.std(keras.ops.convert_to_numpy(weight)) > 0.001, weight
+    model.save(tmp_path / "a.keras")
+    again = keras.saving.load_model(tmp_path / "a.keras")
+    for ours, theirs in zip(
+        again.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_weights_may_be_resized(tmp_path):
+    whole = saved("bert", tmp_path / "a")
+    sizes = {**SIZES, "hidden_size": 24, "num_attention_heads": 6}
+    with pytest.raises(ValueError, match="must be of shape"):
+        build_transformer_model(checkpoint_path=tmp_path / "a", **sizes)
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a", autoresize_weights=True, **sizes
+    )
+    name = "Transformer-0-MultiHeadSelfAttention"
+    kernel = whole.get_layer(name).get_weights()[0].reshape(12, 12)
+    ours = model.get_layer(name).get_weights()[0].reshape(24, 24)
+    twice = np.arange(12).reshape(6, 2).repeat(2, axis=0).ravel()
+    expected = kernel[twice][:, twice] / 2 * 2**0.25  # of the same norm
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    assert np.isfinite(run(model, ids())).all()
+
+
+def test_weights_that_are_missing_may_be_ignored(tmp_path):
+    whole = saved("bert", tmp_path / "a")
+    sizes = {**SIZES, "num_hidden_layers": 3}
+    with pytest.raises(ValueError, match="without 16: .*layer_2"):
+        build_transformer_model(checkpoint_path=tmp_path / "a", **sizes)
+    model = build_transformer_model(
+        checkpoint_path=tmp_path / "a", ignore_invalid_weights=True, **sizes
+    )
+    for ours, theirs in zip(
+        model.get_weights(), whole.get_weights(), strict=False
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_checkpoint_of_another_family_is_rejected(tmp_path):
+    saved("gpt2", tmp_path / "a")
+    with pytest.raises(ValueError, match="family 'bert'.*without"):
+        build_transformer_model(checkpoint_path=tmp_path / "a", **SIZES)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        build_transformer_model(checkpoint_path=tmp_path / "nowhere", **SIZES)
