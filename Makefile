@@ -22,13 +22,16 @@ QUIET := tools/quiet.sh
 # the extra that each backend comes with; TensorFlow comes with the library
 extras = test $(filter-out tensorflow,$(1))
 
-# $(call pytest,BACKENDS,MARKERS): every backend runs, then the worst counts
+# $(call pytest,BACKENDS,MARKERS,SETTINGS): all backends run, the worst counts
 # One OpenMP thread: workers share the cores, and PyTorch's threads wait by
-# spinning
+# spinning. The fast tests compile hundreds of programs that run for moments:
+# XLA optimizes the graphs as always, and LLVM the machine code not at all. The
+# slow and the parity tests run what users run.
+FAST := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0"
 define pytest
 @status=0; for backend in $(1); do \
     echo "== pytest -m '$(2)' on $$backend"; \
-    OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend $(QUIET) $(PY) -m pytest -q -m "$(2)" \
+    OMP_NUM_THREADS=1 KERAS_BACKEND=$$backend $(3) $(QUIET) $(PY) -m pytest -q -m "$(2)" \
         -n auto --maxprocesses 4 --dist worksteal $(PYTEST) \
         || status=1; \
 done; exit $$status
@@ -48,12 +51,12 @@ demo: ## train the digit DDPM, draw, export, draw again from the export
 .PHONY: test
 test: ## the tests on one backend (BACKEND=tensorflow)
 	@$(HAVE) $(call extras,$(BACKEND))
-	$(call pytest,$(BACKEND),not slow and not parity and not gpu)
+	$(call pytest,$(BACKEND),not slow and not parity and not gpu,$(FAST))
 
 .PHONY: test-all
 test-all: ## the tests on BACKENDS="tensorflow jax torch"
 	@$(HAVE) $(call extras,$(BACKENDS))
-	$(call pytest,$(BACKENDS),not slow and not parity and not gpu)
+	$(call pytest,$(BACKENDS),not slow and not parity and not gpu,$(FAST))
 
 .PHONY: test-slow
 test-slow: ## the tests that train for longer, on one backend
