@@ -126,7 +126,7 @@ def legacy(tmp_path_factory):
             str(config), cases["bert"]["ours"], **options
         )
     peers = run_legacy(
-        "legacy_checkpoint.py", folder, cases=json.dumps(cases), **arrays
+        "legacy_checkpoint.py", folder, False, cases=json.dumps(cases), **arrays
     )
     return cases, models, peers, arrays
 

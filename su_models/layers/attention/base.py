@@ -187,14 +187,14 @@ class BaseAttention(keras.layers.Layer):
     def _check_cache(self, cache, batch_size):
         given = keras.tree.flatten(cache)
         shapes = [tuple(getattr(x, "shape", ())) for x in given]
-        if len(shapes) != 2:
+        if [len(shape) for shape in shapes] != [4, 4]:
             raise ValueError(
-                "`cache` must be a pair of keys and values. "
-                f"Received: cache of shapes {shapes}"
+                "`cache` must be a pair of keys and values, "
+                f"(batch, heads, slots, dim). Received: cache of shapes {shapes}"
             )
-        slots = shapes[0][2] if len(shapes[0]) > 2 else None
+        slots = shapes[0][2]
         heads, *dims = self._cache_sizes()
-        for x, dim in zip(cache, dims, strict=True):
+        for x, dim in zip(given, dims, strict=True):
             check_shape("cache", x, (batch_size, heads, slots, dim))
 
     def _rotate(self, x, positions=None):

@@ -552,6 +552,8 @@ CACHE = (normal(2, HEADS, 9, DIM),) * 2
         ({"cache": (X, X)}, "Received: cache of shape"),
         ({"cache": X}, "Received: cache of shape"),
         ({"cache": CACHE[:1]}, "a pair .*Received: cache of shapes"),
+        ({"cache": None}, "a pair .*Received: cache of shapes"),
+        ({"cache": (3, 4)}, "`cache`"),
         ({"cache": (CACHE[0][:1], CACHE[1])}, "Received: cache of shape"),
         ({"cache": (CACHE[0], CACHE[1][:, :, 1:])}, "Received: cache of shape"),
         ({"index": 1.0}, "Received: index=1.0"),
@@ -568,6 +570,14 @@ def test_bad_arguments_of_a_step_are_refused(arguments, match):
     given = {"query": X, "cache": CACHE, "index": 0, **arguments}
     with pytest.raises(ValueError, match=match):
         made().step(**given)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "3", None, True])
+def test_sizes_of_a_cache_are_checked(size):
+    with pytest.raises(ValueError, match="`batch_size` .*Received: batch_size"):
+        made().empty_cache(size, 4)
+    with pytest.raises(ValueError, match="`length` .*Received: length="):
+        made().empty_cache(2, size)
 
 
 @pytest.mark.parametrize("name", ["soft", None, 1])
