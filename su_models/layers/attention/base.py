@@ -189,8 +189,8 @@ class BaseAttention(keras.layers.Layer):
         shapes = [tuple(getattr(x, "shape", ())) for x in given]
         if [len(shape) for shape in shapes] != [4, 4]:
             raise ValueError(
-                "`cache` must be a pair of keys and values, "
-                f"(batch, heads, slots, dim). Received: cache of shapes {shapes}"
+                "`cache` must be a pair of keys and values, (batch, heads, "
+                f"slots, dim). Received: cache of shapes {shapes}"
             )
         slots = shapes[0][2]
         heads, *dims = self._cache_sizes()
