@@ -17,9 +17,20 @@ def resize(array, shape):
         array: floats.
         shape: tuple of as many int.
 
+    Returns:
+        The array, in float32 at least: a norm may be larger than float16
+        holds.
+
     Raises:
-        ValueError: if an odd axis is to become longer.
+        ValueError: if an axis is empty, or an odd one is to become longer.
     """
+    if 0 in array.shape:
+        raise ValueError(
+            "Only axes with entries can be resized. "
+            f"Received: {array.shape} to become {tuple(shape)}"
+        )
+    if array.itemsize < np.dtype("float32").itemsize:
+        array = array.astype("float32")
     size = np.linalg.norm(array)
     for axis, (old, new) in enumerate(zip(array.shape, shape, strict=True)):
         times = math.ceil(new / old)

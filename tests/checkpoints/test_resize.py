@@ -30,6 +30,20 @@ def test_an_odd_axis_cannot_become_longer():
     assert resize(np.ones((3, 2)), (2, 2)).shape == (2, 2)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_norm_may_be_larger_than_the_dtype_holds(dtype):
+    import ml_dtypes  # noqa: F401, gives NumPy bfloat16
+
+    x = np.full((30, 30), 30_000.0).astype(dtype)  # of norm 900 000
+    expected = np.full((30, 60), np.float32(x[0, 0]) / 2**0.5)
+    np.testing.assert_allclose(resize(x, (30, 60)), expected, rtol=1e-6)
+
+
+def test_an_empty_axis_is_rejected():
+    with pytest.raises(ValueError, match=r"entries.*Received: \(2, 0\)"):
+        resize(np.ones((2, 0)), (2, 4))
+
+
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
