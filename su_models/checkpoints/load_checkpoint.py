@@ -9,6 +9,7 @@ from su_models.checkpoints.open_checkpoint import open_checkpoint
 from su_models.checkpoints.plan import find_families, find_places
 from su_models.checkpoints.resize import factor, resize
 from su_models.checkpoints.table import layers_of, matrix_shape
+from su_models.utils.checks import check_flag
 
 
 def load_checkpoint(
@@ -44,7 +45,7 @@ def load_checkpoint(
             not have keep theirs.
         autoresize_weights: bool. Whether a tensor of another shape, but of as
             many axes, is resized as bert4keras does it: its pairs repeated or
-            its end cut off, with the same norm.
+            its end cut off, with the same norm. `rows` come first.
 
     Returns:
         A list of the names of tensors that were not used, but for slots of
@@ -52,11 +53,19 @@ def load_checkpoint(
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if it is damaged, lacks a weight of the model, or has it
-            in another shape, in integers, or with an entry that is not
-            finite. The model's weights are unchanged then.
+        ValueError: if an argument is not of its kind, or the checkpoint is
+            damaged, lacks a weight of the model, or has it in another shape,
+            in integers, or with an entry that is not finite. The model's
+            weights are unchanged then.
     """
     families = find_families(family)
+    check_flag("ignore_invalid_weights", ignore_invalid_weights)
+    check_flag("autoresize_weights", autoresize_weights)
+    if rows is not None and not callable(rows):
+        raise ValueError(
+            "`rows` must be None or a function of an array. "
+            f"Received: rows={rows!r}"
+        )
     with open_checkpoint(path) as checkpoint:
         column, places = _choose(
             model, checkpoint, families, prefix, ignore_invalid_weights
@@ -140,8 +149,10 @@ def _choose(model, checkpoint, families, prefix, ignore):
         names = set(map(column.canonical, checkpoint))
         missing = [p for p in places if not _there(p.source, names)]
         there = len(places) - len(missing)
-        # all weights that any family knows; else what the layers speak for
-        score = there == known, family.fits(layers), there, len(places)
+        # all weights that any family knows; else as many as possible of a
+        # family that the layers do not speak against
+        fit = family.fits(layers)
+        score = there == known, fit >= 0, there, fit, len(places)
         if most is None or score > most:
             best, most = (family, column, places, missing), score
     family, column, places, missing = best
@@ -208,35 +219,49 @@ def _whole(place, tensors):
     return tuple(shape)
 
 
+def _chosen(place, array, rows, name):
+    """Returns a weight with the rows of the model's vocabulary."""
+    variable, axis = place.variable, place.vocabulary
+    table = np.moveaxis(array, axis, 0)
+    made = np.asarray(rows(table))
+    size = variable.shape[axis]
+    if made.shape != (size, *table.shape[1:]):
+        raise ValueError(
+            f"`rows` must return {size} rows for `{variable.path}`. "
+            f"Received: {made.shape} of the tensor `{name}`"
+        )
+    return np.moveaxis(made, 0, axis)
+
+
 def _resized(place, array, layer):
-    """Returns a weight of the tensor of another shape."""
-    source, path = place.source, place.path
+    """Returns a weight, of one with other sizes and its heads merged."""
     shape = tuple(place.variable.shape)
-    array = source.matrix(array)
-    want = matrix_shape(shape, path)
-    scale = factor(layer, path, array.shape, want)
-    return (resize(array, want) * scale).reshape(shape)
+    want = matrix_shape(shape, place.path)
+    made = resize(array, want)
+    return (made * factor(layer, place.path, array.shape, want)).reshape(shape)
 
 
 def _value(place, tensors, rows, layers):
     """Returns what a weight is set to."""
-    variable, source, axis = place.variable, place.source, place.vocabulary
+    variable, source = place.variable, place.source
     name, array = tensors.names[source.name], tensors.read(source)
-    shape = tuple(variable.shape)
-    if tensors.shape(source) != _expected(place, tensors, rows):
-        array = _resized(place, array, layers[place.layer])
-    elif axis is not None and rows is not None:
-        array = source.read(array, _whole(place, tensors), place.path)
-        array = np.asarray(rows(np.moveaxis(array, axis, 0)))
-        if array.shape != (shape[axis], *np.delete(shape, axis)):
-            raise ValueError(
-                f"`rows` must return {shape[axis]} rows for "
-                f"`{variable.path}`. Received: {array.shape} of the tensor "
-                f"`{name}`"
-            )
-        array = np.moveaxis(array, 0, axis)
+    fits = tensors.shape(source) == _expected(place, tensors, rows)
+    chosen = place.vocabulary is not None and rows is not None
+    if fits and not chosen:
+        array = source.read(array, tuple(variable.shape), place.path)
     else:
-        array = source.read(array, shape, place.path)
+        array = source.matrix(array)
+        if chosen:
+            array = _chosen(place, array, rows, name)
+        if not fits:
+            try:
+                array = _resized(place, array, layers[place.layer])
+            except ValueError as error:
+                raise ValueError(
+                    f"The tensor `{name}` cannot be resized for "
+                    f"`{variable.path}`: {error} in "
+                    f"path={tensors.checkpoint.path}"
+                ) from error
     dtype = keras.backend.standardize_dtype(variable.dtype)
     with np.errstate(over="ignore"):
         array = array.astype(dtype, copy=False)

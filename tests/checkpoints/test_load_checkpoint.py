@@ -1,5 +1,6 @@
 import os
 import pathlib
+import re
 import shutil
 import tracemalloc
 
@@ -14,6 +15,7 @@ from su_models.checkpoints import (
 )
 from su_models.checkpoints.safetensors_file import write_safetensors
 from su_models.checkpoints.tf1 import write_tf1
+from tests.checkpoints.families.test_registry import model_of
 from tests.checkpoints.small import (
     HIDDEN,
     assert_equal,
@@ -229,6 +231,42 @@ def test_a_missing_tensor_is_named(saved, tmp_path):
     path = tf1(tmp_path / "a", fewer)
     refused(path, f"all 46 weights .*'bert'.* without 1: {KERNEL}")
     refused(path, f"without 17: {KERNEL}, bert/encoder/layer_2", small_bert(3))
+
+
+@pytest.mark.parametrize("shape", [(4, 0), (3, 4)])
+def test_a_tensor_that_cannot_be_resized_is_named(saved, tmp_path, shape):
+    arrays, _, _ = saved
+    path = tf1(tmp_path / "a", {**arrays, KERNEL: np.ones(shape, "float32")})
+    shown = str(shape).replace("(", r"\(").replace(")", r"\)")
+    refused(
+        path,
+        f"`{KERNEL}` cannot be resized for `Transformer-1-MultiHead.*: .*"
+        f"Received: {shown} .*path={path}",
+        autoresize_weights=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"autoresize_weights": 1}, "`autoresize_weights` must be a bool"),
+        ({"ignore_invalid_weights": "no"}, "`ignore_invalid_weights` must be"),
+        ({"rows": [3, 0]}, r"`rows` must be .*function.*rows=\[3, 0\]"),
+    ],
+)
+def test_other_arguments_are_rejected(saved, tmp_path, options, message):
+    refused(tf1(tmp_path / "a", saved[0]), message, **options)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5.1.1", "roformer", "nezha"])
+def test_the_family_is_told_though_a_tensor_is_missing(name, tmp_path):
+    model = model_of(name)
+    save_checkpoint(model, tmp_path / "a")
+    arrays = arrays_of(tmp_path / "a")
+    missing = [n for n in arrays if re.search(r"\D1/|_001/", n)][0]
+    del arrays[missing]
+    path = tf1(tmp_path / "b", arrays)
+    refused(path, f"'{name}'.* without 1: {missing}", model)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
