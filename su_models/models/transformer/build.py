@@ -153,7 +153,6 @@ def build_transformer_model(
         transformer.build(**building)
         if transformer.wait is not None:
             transformer.wait.on = False
-            _initialize_others(transformer, family)
         load_checkpoint(
             transformer.model,
             checkpoint_path,
@@ -163,6 +162,8 @@ def build_transformer_model(
             transformer.ignore_invalid_weights,
             transformer.autoresize_weights,
         )
+        if transformer.wait is not None:
+            _initialize_others(transformer, family)
     return transformer.model if return_keras_model else transformer
 
 
@@ -182,17 +183,24 @@ def _family(model):
 
 
 def _initialize_others(transformer, family):
-    """Gives random numbers to what no checkpoint of the family has."""
+    """Gives random numbers to what no checkpoint of the family has.
+
+    Only weights that waited for this checkpoint get them: not those of layers
+    of the user's own, or that another model has too.
+    """
     known = find_families(family)[0]
     for name, path, variable in weights_of(
         transformer.model, transformer.prefix
     ):
         if known.find(name, path) is not None:
             continue
-        layer = transformer.layers[transformer.prefix + name]
+        layer = transformer.layers.get(transformer.prefix + name)
         kind = path.rpartition("/")[2]
         initializer = getattr(layer, f"{kind}_initializer", None)
-        if isinstance(initializer, Postponed):
+        if (
+            isinstance(initializer, Postponed)
+            and initializer.wait is transformer.wait
+        ):
             made = initializer.clone()
             variable.assign(made(variable.shape, variable.dtype))
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from su_models.checkpoints import save_checkpoint
+from su_models.checkpoints.resize import resize
 from su_models.models import build_transformer_model
 from su_models.models.transformer.roformer import RoFormer
 from tests.models.transformer.tiny import NAMES, PAIRS, SIZES, ids, run, tiny
@@ -346,6 +347,38 @@ def test_no_weight_is_left_at_zero(tmp_path):
             assert np.std(keras.ops.convert_to_numpy(weight)) > 0.001, weight
 
 
+def test_layers_of_the_user_keep_their_weights(tmp_path):
+    saved("bert", tmp_path / "a")
+    condition = keras.Input((), dtype="int32")
+    table = keras.layers.Embedding(2, 4, name="condition")
+    embedded = table(condition)
+    before = table.get_weights()
+    build_transformer_model(
+        checkpoint_path=tmp_path / "a",
+        layer_norm_cond=embedded,
+        additional_input_layers=condition,
+        **SIZES,
+    )
+    np.testing.assert_array_equal(table.get_weights(), before)
+
+
+def test_layers_that_are_used_again_keep_what_no_checkpoint_has(tmp_path):
+    acts = ["gelu", "linear", "silu"]
+    saved("bert", tmp_path / "a", hidden_act=acts[:2])
+    options = {**SIZES, "hidden_act": acts, "return_keras_model": False}
+    first = build_transformer_model(checkpoint_path=tmp_path / "a", **options)
+    before = first.model.get_weights()
+    for path in (tmp_path / "a", tmp_path / "nowhere"):
+        try:
+            build_transformer_model(
+                checkpoint_path=path, layers=first.layers, **options
+            )
+        except FileNotFoundError:
+            assert path.name == "nowhere"
+        for ours, old in zip(first.model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(ours, old)
+
+
 def test_copies_of_a_loaded_model_begin_at_random(tmp_path):
     saved("t5", tmp_path / "a")
     model = build_transformer_model(
@@ -378,6 +411,40 @@ def test_weights_may_be_resized(tmp_path):
     expected = kernel[twice][:, twice] / 2 * 2**0.25  # of the same norm
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
     assert np.isfinite(run(model, ids())).all()
+
+
+WIDER = {**SIZES, "hidden_size": 24}
+
+
+@pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
+def test_rows_are_kept_before_weights_are_resized(ending, tmp_path):
+    kept, path = [7, 0, 30, 7], tmp_path / f"a.{ending}"
+    for name, options, layers in (
+        ("bert", {"with_mlm": True}, ("Embedding-Token", "MLM-Bias")),
+        (
+            "t5.1.1",
+            {"hidden_act": ["gelu", "linear"]},
+            ("Embedding-Token", "Decoder-Output-LM"),
+        ),
+    ):
+        whole = saved(name, path, **options)
+        arguments = {
+            "checkpoint_path": path,
+            "model": name,
+            "keep_tokens": kept,
+            "autoresize_weights": True,
+            **WIDER,
+            **options,
+        }
+        model = build_transformer_model(**arguments)
+        for layer in layers:
+            (table,) = whole.get_layer(layer).get_weights()
+            (ours,) = model.get_layer(layer).get_weights()
+            table = table[:, kept] if "Output" in layer else table[kept]
+            expected = resize(table, ours.shape)
+            np.testing.assert_allclose(ours, expected, rtol=1e-5)
+        with pytest.raises(ValueError, match="vocab_size.*Received: .*31"):
+            build_transformer_model(**{**arguments, "vocab_size": 33})
 
 
 def test_weights_that_are_missing_may_be_ignored(tmp_path):
