@@ -1,6 +1,8 @@
 """One kind of checkpoint into another, without a model."""
 
+import collections
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
@@ -42,13 +44,21 @@ def convert_checkpoint(source, target, family=None, format=None, head_dim=None):
     Raises:
         FileNotFoundError: if there is no checkpoint.
         ValueError: if it is damaged, no family has its names or several have,
-            or `head_dim` is needed and not known.
+            one block lacks a tensor that another has, a tensor has another
+            number of axes, or `head_dim` is needed and not known.
         OSError: if the target cannot be written.
     """
     format = check_format(target, format)
     check_size("head_dim", head_dim, optional=True)
     with open_checkpoint(source) as checkpoint:
         found = _choose(checkpoint, find_families(family), format)
+        if found.missing:
+            raise ValueError(
+                "The checkpoint must have the tensors of all its blocks, of "
+                f"the family {found.family!r}. Received: "
+                f"path={checkpoint.path} without "
+                f"{', '.join(found.missing[:3])}"
+            )
         used, groups = set(), {}
         for piece in found.pieces:
             used |= {piece.source.name, piece.source.times}
@@ -85,6 +95,7 @@ class _Found:
     column: object
     names: dict
     pieces: list
+    missing: list
 
     @property
     def targets(self):
@@ -101,8 +112,8 @@ def _choose(checkpoint, families, format):
         for column in family.columns:
             if column.format == checkpoint.format and targets:
                 names = {column.canonical(name): name for name in checkpoint}
-                pieces = _pieces(family, column, targets[0], names)
-                found.append(_Found(family.name, column, names, pieces))
+                parts = _pieces(family, column, targets[0], names)
+                found.append(_Found(family.name, column, names, *parts))
     most = max((len(f.pieces) for f in found), default=0)
     best = [f for f in found if len(f.pieces) == most]
     if not most:
@@ -121,26 +132,48 @@ def _choose(checkpoint, families, format):
 
 
 def _pieces(family, column, target, names):
-    """Returns the weights of a family that are among the names."""
-    pieces = []
+    """Returns the weights of a family that are among the names.
+
+    Returns:
+        `(pieces, missing)`: a list of `_Piece`, and of names: of each weight
+        that some blocks have and not all, the first tensor that is missing.
+    """
+    rows, blocks = [], collections.Counter()
     for row in family.rows:
         source = row.sources.get(column.name)
         wanted = row.sources.get(target.name)
         if source is None or wanted is None or wanted.times:
             continue
-        several = "{i" in source.name
+        stack, several, _ = source.name.partition("{i")
         if not several and "{i" in wanted.name:
             continue  # one block that would be written as many
-        block = 0
-        while True:
-            here = source.numbered(block)
-            if here.name not in names or here.times not in {None, *names}:
-                break
-            pieces.append(_Piece(row.path, here, wanted.numbered(block)))
-            block += 1
-            if not several:
-                break
-    return pieces
+        found = _blocks(source, names)
+        if found:
+            rows.append((row.path, source, wanted, stack, found))
+            # an encoder need not have as many as its decoder
+            blocks[stack] = max(blocks[stack], *found, 0)
+    pieces, missing = [], []
+    for path, source, wanted, stack, found in rows:
+        for i in sorted(found):
+            pieces.append(_Piece(path, source.numbered(i), wanted.numbered(i)))
+        if len(found) <= blocks[stack]:
+            lacking = next(i for i in itertools.count() if i not in found)
+            missing.append(source.numbered(lacking).name)
+    return pieces, missing
+
+
+def _blocks(source, names):
+    """Returns the set of the blocks that have a tensor; 0 if it has none."""
+    if source.times not in {None, *names}:
+        return set()
+    start, several, end = source.name.partition("{i")
+    if not several:
+        return {0} if source.name in names else set()
+    end = end.partition("}")[2]
+    pattern = rf"{re.escape(start)}(\d+){re.escape(end)}"
+    matches = [re.fullmatch(pattern, name) for name in names]
+    numbers = {int(match[1]) for match in matches if match}
+    return {i for i in numbers if source.numbered(i).name in names}
 
 
 class _HeadDim:
@@ -164,13 +197,39 @@ class _HeadDim:
         try:
             config = json.loads(path.read_text("utf-8"))
             heads = config["num_attention_heads"]
-            return config.get("head_dim") or config["hidden_size"] // heads
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            size = config.get("head_dim") or config["hidden_size"] // heads
+            return check_size("head_dim", size)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            ZeroDivisionError,
+        ) as error:
             raise ValueError(
                 "`head_dim` must be given, or a config.json that tells it be "
                 "beside the checkpoint: the features of heads are in another "
-                f"order in the target. Received: head_dim=None, {path}"
+                f"order in the target. Received: head_dim=None, {path} "
+                f"({type(error).__name__}: {error})"
             ) from error
+
+
+def _check_axes(piece, checkpoint, names):
+    """Rejects a tensor that has not the axes of its weight."""
+    kind = piece.path.rpartition("/")[2]
+    axes = 2 if kind in ("kernel", "embeddings") else 1
+    axes += piece.source.leading
+    for canonical in (piece.source.name, piece.source.times):
+        if canonical is None:
+            continue
+        name = names[canonical]
+        shape = checkpoint.shape(name)
+        if len(shape) != axes:
+            raise ValueError(
+                f"The tensor `{name}` must have {axes} "
+                f"{'axis' if axes == 1 else 'axes'}. Received: {shape} in "
+                f"path={checkpoint.path}"
+            )
 
 
 def _tensor(name, pieces, checkpoint, names, head_dim):
@@ -183,6 +242,8 @@ def _tensor(name, pieces, checkpoint, names, head_dim):
             f"Received: {[piece.source.name for piece in pieces]} in "
             f"path={checkpoint.path}"
         )
+    for piece in pieces:
+        _check_axes(piece, checkpoint, names)
     first = pieces[0]
     target = dataclasses.replace(first.target, halves=False)
 

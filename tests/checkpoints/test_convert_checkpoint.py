@@ -12,6 +12,7 @@ from su_models.checkpoints import (
     save_checkpoint,
 )
 from su_models.checkpoints.families.registry import FAMILIES
+from su_models.checkpoints.safetensors_file import write_safetensors
 from su_models.checkpoints.tf1 import write_tf1
 from tests.checkpoints.families.test_registry import model_of
 from tests.checkpoints.small import randomize
@@ -22,6 +23,11 @@ NAMES = [name for name in FAMILIES if name != "albert_unshared"]
 def arrays_of(path):
     with open_checkpoint(path) as checkpoint:
         return dict(checkpoint)
+
+
+def tf1(path, arrays):
+    write_tf1(path, {name: lambda a=a: a for name, a in arrays.items()})
+    return path
 
 
 def assert_same(path, other):
@@ -110,6 +116,64 @@ def test_what_no_family_has_is_rejected(tmp_path):
         convert_checkpoint(tmp_path / "a", tmp_path / "b")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         convert_checkpoint(tmp_path / "nowhere", tmp_path / "b")
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_a_tensor_that_one_block_lacks_is_named(block, tmp_path):
+    save_checkpoint(model_of("bert"), tmp_path / "a")
+    missing = f"bert/encoder/layer_{block}/output/dense/bias"
+    arrays = arrays_of(tmp_path / "a")
+    del arrays[missing]
+    path = tf1(tmp_path / "b", arrays)
+    message = f"Received: path={path} without {missing}"
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(path, tmp_path / "c")
+    assert not (tmp_path / "c.index").exists()
+
+
+def test_an_encoder_may_have_more_blocks_than_the_decoder(tmp_path):
+    save_checkpoint(model_of("t5.1.1"), tmp_path / "a")
+    arrays = arrays_of(tmp_path / "a")
+    fewer = {n: a for n, a in arrays.items() if "decoder/block_001" not in n}
+    assert len(fewer) < len(arrays)
+    path = tf1(tmp_path / "b", fewer)
+    number, unused = convert_checkpoint(path, tmp_path / "c", "t5.1.1")
+    assert number == len(fewer) and unused == []
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 3, 4)])
+def test_a_tensor_that_is_no_kernel_is_named(shape, tmp_path):
+    save_checkpoint(model_of("bert"), tmp_path / "a")
+    name = "bert/encoder/layer_1/output/dense/kernel"
+    arrays = {**arrays_of(tmp_path / "a"), name: np.ones(shape, "float32")}
+    path = tf1(tmp_path / "b", arrays)
+    shown = str(shape).replace("(", r"\(").replace(")", r"\)")
+    message = f"`{name}` must have 2 axes.*Received: {shown} in path={path}"
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(path, tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_attention_heads": 0, "hidden_size": 16},
+        {"num_attention_heads": 4, "hidden_size": 16, "head_dim": "4"},
+        {"num_attention_heads": 4, "hidden_size": 16, "head_dim": -4},
+        {"num_attention_heads": 4, "hidden_size": 2},
+    ],
+)
+def test_a_configuration_that_tells_no_heads_is_rejected(config, tmp_path):
+    arrays = {
+        "model.layers.0.self_attn.q_proj.weight": np.ones((4, 4), "float32")
+    }
+    path = tmp_path / "a.safetensors"
+    write_safetensors(
+        path,
+        {n: (a.shape, "float32", lambda a=a: a) for n, a in arrays.items()},
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="`head_dim` must be .*config.json"):
+        convert_checkpoint(path, tmp_path / "b", "llama")
 
 
 def test_a_failure_leaves_the_target(tmp_path):
