@@ -74,7 +74,10 @@ def write_tf1(prefix, tensors):
 
     Args:
         prefix: str or `pathlib.Path`, without `.index`. A checkpoint that is
-            there is replaced once the new files are whole.
+            there is replaced once the new files are whole: its index goes
+            first, and the new one comes last. If the process is killed
+            between the two, there is no checkpoint, but never the index of
+            one over the data of another.
         tensors: dict from names to functions that return an array.
 
     Raises:
@@ -100,11 +103,27 @@ def write_tf1(prefix, tensors):
                 )
             except tf.errors.OpError as error:
                 raise OSError(f"{error.message}: {prefix}") from error
-        # the index last: it is what a reader looks for
-        for name in sorted(os.listdir(folder)):
-            os.replace(new.with_name(name), prefix.with_name(name))
+        _replace(new, prefix)
     finally:
         shutil.rmtree(folder)
+
+
+def _replace(new, prefix):
+    """Moves the files of a checkpoint to where another may be."""
+    index = prefix.with_name(f"{prefix.name}.index")
+    aside = new.with_name("aside")
+    # the index is what a reader looks for
+    *data, last = sorted(os.listdir(new.parent))
+    if index.exists():
+        os.replace(index, aside)
+    try:
+        for name in data:
+            os.replace(new.with_name(name), prefix.with_name(name))
+    except OSError:
+        if aside.exists():
+            os.replace(aside, index)
+        raise
+    os.replace(new.with_name(last), index)
 
 
 @contextlib.contextmanager
@@ -115,4 +134,5 @@ def _tensorflow_errors():
     try:
         yield
     except (tf.errors.OpError, IndexError, RuntimeError) as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(lines[0]) from error

@@ -89,6 +89,57 @@ def test_a_failed_write_leaves_the_checkpoint(tmp_path, monkeypatch):
     assert list(TF1Checkpoint(prefix)) == sorted(ARRAYS)
 
 
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_kill_leaves_no_index_over_other_data(tmp_path, monkeypatch, step):
+    """Whatever call is the last, old and new parts are not mixed."""
+
+    class Killed(BaseException):
+        pass
+
+    prefix = write(tmp_path / "a")
+    replace, done = os.replace, []
+
+    def killed(*args):
+        if len(done) == step:
+            raise Killed
+        done.append(replace(*args))
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(Killed):
+        write(prefix, {"x": np.ones(3, "float32")})
+    assert (tmp_path / "a.index").exists() == (step == 0)
+    if step == 0:
+        assert len(dict(TF1Checkpoint(prefix))) == len(ARRAYS)
+
+
+def test_data_that_cannot_be_replaced_leave_the_checkpoint(
+    tmp_path, monkeypatch
+):
+    prefix, replace = write(tmp_path / "a"), os.replace
+
+    def full(source, target):
+        if ".data-" in str(target):
+            raise OSError("disk full")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        write(prefix, {"x": np.ones(3, "float32")})
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(dict(TF1Checkpoint(prefix))) == len(ARRAYS)
+
+
+def test_an_error_without_words_is_named(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    def silent(prefix):
+        raise RuntimeError
+
+    monkeypatch.setattr(tf.train, "load_checkpoint", silent)
+    with pytest.raises(ValueError, match=r"\(RuntimeError\).*path=.*a$"):
+        TF1Checkpoint(tmp_path / "a")
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         write(tmp_path / "nowhere" / "a")
