@@ -57,9 +57,13 @@ class Loss(keras.losses.Loss):
             if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
                 weight = ops.squeeze(weight, -1)
             sample_weight = align(weight, y_pred, rank)
-        for weight in (sample_weight, mask_of(y_pred)):
+        mask, shares = mask_of(y_pred), not getattr(self, "from_logits", True)
+        for weight in (sample_weight, mask):
             if weight is not None:
                 y_true = hide(y_true, weight)
+                y_pred = in_range(y_pred, weight) if shares else y_pred
+        if mask is not None and shares:
+            y_pred = with_mask(y_pred, mask)
         loss = super().__call__(y_true, y_pred, sample_weight)
         return ops.cast(loss, self.result_dtype)
 
@@ -219,10 +223,23 @@ def align(weight, like, rank):
 
 def hide(y_true, weight):
     """Returns targets that are 0 where the weight or mask is 0."""
+    return ops.where(_seen(weight, y_true), y_true, 0.0)
+
+
+def in_range(y_pred, weight):
+    """Returns probabilities clipped to [0, 1] where the weight or mask is 0.
+
+    There they may be any numbers. NaN stays NaN.
+    """
+    return ops.where(_seen(weight, y_pred), y_pred, ops.clip(y_pred, 0.0, 1.0))
+
+
+def _seen(weight, like):
+    """Tells where a weight or mask is not 0, with the axes of `like`."""
     seen = ops.cast(weight, "bool")
-    for _ in range(len(y_true.shape) - len(seen.shape)):
+    for _ in range(len(like.shape) - len(seen.shape)):
         seen = ops.expand_dims(seen, -1)
-    return ops.where(seen, y_true, 0.0)
+    return seen
 
 
 def _fit(shape, other):

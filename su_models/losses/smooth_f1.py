@@ -6,7 +6,13 @@ from keras import ops
 from su_models.backend.keras_mask import mask_of
 from su_models.backend.precision import accumulated_mean
 from su_models.backend.shares import check_shares
-from su_models.losses.base import Loss, align, check_probabilities, hide
+from su_models.losses.base import (
+    Loss,
+    align,
+    check_probabilities,
+    hide,
+    in_range,
+)
 from su_models.utils.checks import check_choice, check_flag
 
 
@@ -81,6 +87,8 @@ class SmoothF1(Loss):
         weights = [align(w, y_pred, rank) for w in weights if w is not None]
         for weight in weights:
             y_true = hide(y_true, weight)
+            if not self.from_logits:
+                y_pred = in_range(y_pred, weight)
         score = self._score(y_true, y_pred, weights)
         return ops.cast(score, self.result_dtype)
 

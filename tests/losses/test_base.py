@@ -278,6 +278,49 @@ def test_targets_of_weight_0_may_be_anything(loss, y, padding):
         np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+OF_PROBABILITIES = [
+    (changed(loss, from_logits=False), y)
+    for loss, y in ALL
+    if "from_logits" in loss.get_config()
+]
+
+
+@pytest.mark.parametrize(("loss", "y"), OF_PROBABILITIES)
+def test_predictions_of_weight_0_may_be_no_probabilities(loss, y):
+    weight = np.array([1.0, 0.0, 2.0, 0.0, 1.0], "float32")
+    p = to_numpy(ops.softmax(LOGITS))
+    expected = to_numpy(loss(y, p, sample_weight=weight))
+    wrong = p.copy()
+    wrong[weight == 0] = [5.0, -3.0, 0.1, 2.0]
+    got = to_numpy(loss(y, wrong, sample_weight=weight))
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    if JIT:
+        got = call_compiled(loss, y, wrong, weight)
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="numbers from 0 to 1. Received: "):
+        loss(y, wrong)
+
+
+@pytest.mark.parametrize("jit", [True, False] if JIT else [False])
+@pytest.mark.parametrize("labels", [True, False])
+def test_predictions_that_are_masked_may_be_no_probabilities(labels, jit):
+    loss = (SmoothAccuracy if labels else SmoothF1)(from_logits=False)
+    y = integers(4, 2, 5) if labels else integers(2, 2, 5, 4)
+    ids = np.array([[3, 4, 0, 0, 0], [1, 2, 3, 0, 0]])
+    inputs = keras.Input((5,), dtype="int32")
+    embed = keras.layers.Embedding(5, 4, mask_zero=True)
+    net = keras.Model(inputs, embed(inputs))
+    table = to_numpy(ops.softmax(LOGITS))
+    table[0] = [5.0, -3.0, 0.1, 2.0]
+    embed.set_weights([table])
+    expected = to_numpy(loss(y[ids > 0], table[ids[ids > 0]]))
+    got = to_numpy(loss(y, net(ids)))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    net.compile("sgd", loss, jit_compile=jit)
+    got = net.evaluate(ids, y, verbose=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 # ---- shares
 
 

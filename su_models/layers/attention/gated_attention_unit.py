@@ -22,6 +22,7 @@ from su_models.utils.checks import (
     check_shape,
     check_size,
 )
+from su_models.utils.initializers import fresh_initializer
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -147,7 +148,7 @@ class GatedAttentionUnit(BaseAttention):
             units,
             activation=activation,
             use_bias=self.use_bias,
-            kernel_initializer=self.kernel_initializer.clone(),
+            kernel_initializer=fresh_initializer(self.kernel_initializer),
             dtype=self.dtype_policy,
             name=name,
         )

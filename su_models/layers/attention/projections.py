@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from su_models.utils.initializers import fresh_initializer
+
 
 def projection(
     name,
@@ -47,9 +49,7 @@ def _as_matrix(initializer, num_inputs):
     The first `num_inputs` axes of a kernel are inputs, the others outputs.
     Keras would read `(d, heads, dim)` as a convolution of size d.
     """
-    if isinstance(initializer, keras.initializers.Initializer):
-        # a copy: one instance, with one seed, would repeat its numbers
-        initializer = initializer.clone()
+    initializer = fresh_initializer(initializer)
 
     def initialize(shape, dtype=None):
         d = math.prod(shape[:num_inputs])

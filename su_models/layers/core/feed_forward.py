@@ -8,6 +8,7 @@ from su_models.utils.checks import (
     check_initializer,
     check_size,
 )
+from su_models.utils.initializers import fresh_initializer
 
 
 @keras.saving.register_keras_serializable(package="su_models")
@@ -106,15 +107,11 @@ class FeedForward(keras.layers.Layer):
         self.built = True
 
     def _dense(self, name, units, activation=None):
-        # a copy: one initializer object gives each kernel the same numbers
-        initializer = self.kernel_initializer
-        if isinstance(initializer, keras.initializers.Initializer):
-            initializer = initializer.clone()
         return keras.layers.Dense(
             units,
             activation,
             self.use_bias,
-            kernel_initializer=initializer,
+            kernel_initializer=fresh_initializer(self.kernel_initializer),
             dtype=self.dtype_policy,
             name=name,
         )

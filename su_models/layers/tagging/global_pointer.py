@@ -13,6 +13,7 @@ from su_models.utils.checks import (
     check_shape,
     check_size,
 )
+from su_models.utils.initializers import fresh_initializer
 
 # the score of pairs that are not spans; float16 ends at 65504
 _LOWEST = {"float16": -65504.0}
@@ -141,14 +142,10 @@ class GlobalPointer(keras.layers.Layer):
 
     def _dense(self, name, units, input_shape):
         """Returns a built projection with the layer's initializer."""
-        initializer = self.kernel_initializer
-        if isinstance(initializer, keras.initializers.Initializer):
-            # a copy: one instance would repeat its numbers
-            initializer = initializer.clone()
         dense = keras.layers.Dense(
             units,
             use_bias=self.use_bias,
-            kernel_initializer=initializer,
+            kernel_initializer=fresh_initializer(self.kernel_initializer),
             dtype=self.dtype_policy,
             name=name,
         )
