@@ -204,8 +204,9 @@ def test_memory_holds_one_tensor_at_a_time(tmp_path, format):
     load_checkpoint(model, tmp_path / "a")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # the second is what Keras' `assign` makes of it, but for JAX
-    assert peak < 2.2 * 2**20
+    # the tensor, what Keras' `assign` makes of it, and the one before, which
+    # TensorFlow frees late; all three held and the copy of one would be 4
+    assert peak < 3.5 * 2**20
 
 
 def test_parts_of_a_tensor_are_read_once(saved, monkeypatch, tmp_path):
