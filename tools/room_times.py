@@ -95,7 +95,8 @@ class Times:
         return report
 
     def pytest_runtest_logreport(self, report):
-        self.seconds[report.nodeid] += report.cpu_seconds
+        # a worker that died has measured nothing
+        self.seconds[report.nodeid] += getattr(report, "cpu_seconds", 0.0)
 
     def pytest_terminal_summary(self, terminalreporter):
         if len(self.seconds) >= ENOUGH:
