@@ -64,7 +64,9 @@ def table(seconds, budgets):
         (name, counts[name], rooms[name]) for name, _ in rooms.most_common()
     ]
     for name, count, value in [*rows, ("all", len(seconds), rooms.total())]:
-        budget = budgets.get(name, sum(budgets.values()) * (name == "all"))
+        budget = budgets.get(name, 0)
+        if name == "all":
+            budget = sum(budgets.get(room, 0) for room in rooms)
         line = f"{name:<16}{count:>6}{value:>9.1f}{budget or '':>8}"
         yield line + " over its budget" * (0 < budget < value)
     yield f"the {SLOWEST} slowest tests:"
