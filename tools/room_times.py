@@ -11,8 +11,9 @@ import os
 import keras
 import pytest
 
-# seconds on TensorFlow; measured on 2026-11-30 by `make test` on a 2-core AMD
-# EPYC were four fifths of them. A room beyond its budget is to be looked at
+# seconds on TensorFlow: about five fourths of what one run took on 2026-11-30,
+# on a 2-core AMD EPYC with other load at times. The "checkpoints" room, 126
+# then, has since been made to build each model once
 BUDGETS = {
     "contract": 320,
     "layers": 300,

@@ -194,18 +194,18 @@ def test_weights_keep_their_dtype(saved, tmp_path):
     )
 
 
-@pytest.mark.parametrize("format", ["tf1", "safetensors"])
-def test_memory_holds_one_tensor_at_a_time(tmp_path, format):
+def test_memory_holds_one_tensor_at_a_time(tmp_path):
+    """Of safetensors: tracemalloc does not see what TensorFlow's reader holds."""
     sizes = dict.fromkeys(("vocabulary", "segments", "positions"), 2**16)
     model = small_bert(1, heads=False, **sizes)  # three tensors of 1 MiB
     randomize(model)
-    save_checkpoint(model, tmp_path / "a", format=format)
+    save_checkpoint(model, tmp_path / "a", format="safetensors")
     tracemalloc.start()
     load_checkpoint(model, tmp_path / "a")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # the tensor, what Keras' `assign` makes of it, and the one before, which
-    # TensorFlow frees late; all three held and the copy of one would be 4
+    # mostly 2, of the tensor and of what Keras' `assign` makes of it, at times
+    # 3 on TensorFlow; it was 4.07 with all three tensors held
     assert peak < 3.5 * 2**20
 
 
