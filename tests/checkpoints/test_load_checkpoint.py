@@ -195,7 +195,7 @@ def test_weights_keep_their_dtype(saved, tmp_path):
 
 
 def test_memory_holds_one_tensor_at_a_time(tmp_path):
-    """Of safetensors: tracemalloc does not see what TensorFlow's reader holds."""
+    """Of safetensors alone: tracemalloc does not see TensorFlow's reader."""
     sizes = dict.fromkeys(("vocabulary", "segments", "positions"), 2**16)
     model = small_bert(1, heads=False, **sizes)  # three tensors of 1 MiB
     randomize(model)
