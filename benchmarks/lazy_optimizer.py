@@ -1,7 +1,7 @@
 """Training steps of an embedding table: LazyOptimizer and its peers.
 
-A batch of 4 096 ids is looked up in a table of `rows` x 64, float32; the loss is
-the mean squared distance to fixed targets. The benchmark measures a whole
+A batch of 4 096 ids is looked up in a table of `rows` x 64, float32; the loss
+is the mean squared distance to fixed targets. The benchmark measures a whole
 training step, forward, backward and update, for tables of several sizes:
 
 * Keras' `Adam`, `SGD` and `LazyOptimizer(Adam)` in the train function that
