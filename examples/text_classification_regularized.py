@@ -18,8 +18,8 @@ all, their means and maxima, and one hidden layer.
 Every network is trained for 1 200 steps of 32 reviews with the same learning
 rates. The tested weights are the best of eight by accuracy on the validation
 texts; "last step" is without that selection. Strengths were selected on these
-texts too, with seed 0, among 2 to 5 values each, and about 9 for VAT, but in an
-earlier version, in which only LazyOptimizer summed gradients. VAT has the
+texts too, with seed 0, among 2 to 5 values each, and about 9 for VAT, but in
+an earlier version, in which only LazyOptimizer summed gradients. VAT has the
 labels of 168 reviews, and each step uses 32 unlabeled reviews in addition to 32
 labeled ones.
 
