@@ -1,0 +1,65 @@
+"""Programs of a model, which are kept as long as the model."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+from su_models.generation import GreedySearch
+from su_models.models import generate
+from su_models.models.decoding.program import plan_of, program_of
+from tests.models.decoding.whole import PROMPTS, build
+
+
+def test_programs_are_kept_until_the_variables_change():
+    model = build("gpt2")
+    plan = plan_of(model)
+    first = program_of(model, 1, lambda: GreedySearch(3))
+    assert plan_of(model) is plan
+    assert program_of(model, 1, lambda: GreedySearch(3)) is first
+    for key in range(2, 20):
+        program_of(model, key, lambda: GreedySearch(3))
+    assert program_of(model, 1, lambda: GreedySearch(3)) is not first
+    model.get_layer("Embedding-Token").enable_lora(2)
+    assert plan_of(model) is not plan
+
+
+def test_a_program_does_not_keep_its_model():
+    model = build("gpt2")
+    program_of(model, 1, lambda: GreedySearch(3))
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_new_weights_need_no_new_program():
+    model, other = build("gpt2"), build("gpt2")
+    other.set_weights([1.3 * w for w in other.get_weights()])
+    before = generate(model, PROMPTS, max_new_tokens=5, return_scores=True)
+    model.set_weights(other.get_weights())
+    ids, scores = generate(model, PROMPTS, max_new_tokens=5, return_scores=True)
+    expected = generate(other, PROMPTS, max_new_tokens=5, return_scores=True)
+    np.testing.assert_array_equal(ids, expected[0])
+    np.testing.assert_allclose(scores, expected[1], rtol=1e-6)
+    assert (scores != before[1]).all()
+
+
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="PyTorch compiles nothing"
+)
+def test_a_hundred_lengths_need_at_most_six_programs():
+    model, traces = build("gpt2", max_position=128), []
+
+    def allowed(tokens, step):
+        traces.append(tokens.shape)
+        return keras.ops.ones((1, 31), "bool")
+
+    options = {"max_new_tokens": 2, "allowed_tokens": allowed}
+    generate(model, [[5] * 16], **options)
+    once = len(traces)  # calls of the function in a trace
+    for length in range(1, 101):
+        generate(model, [[5] * length], **options)
+    assert len(traces) <= 6 * once
