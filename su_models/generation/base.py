@@ -5,6 +5,7 @@ import collections
 import keras
 from keras import ops
 
+from su_models.backend.indices import update_slice
 from su_models.backend.precision import accumulated_sum, sum_dtype
 from su_models.generation.gather_rows import gather_rows
 from su_models.generation.trie import Trie
@@ -298,9 +299,7 @@ class RowSearch(Search):
         gain = ops.cast(gain, state["scores"].dtype)
         changes = {
             "tokens": token,
-            "ids": ops.slice_update(
-                state["ids"], (0, 0, index), token[..., None]
-            ),
+            "ids": update_slice(state["ids"], (0, 0, index), token[..., None]),
             "scores": state["scores"] + ops.where(over, 0.0, gain),
         }
         if self.end_id is not None:

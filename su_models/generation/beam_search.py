@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from su_models.backend.indices import update_slice
 from su_models.generation.base import Generated, Search
 from su_models.generation.gather_rows import gather_rows
 from su_models.utils.checks import check_choice, check_integer, check_number
@@ -37,7 +38,10 @@ class BeamSearch(Search):
         num_return_sequences: int > 0, at most `beam_size`; 1 for "drop".
         **kwargs: see `su_models.generation.base.Search`.
 
-    Call arguments: those of `Search`.
+    Call arguments:
+        step, tokens, cache, limit, history, reorder: see `Search`.
+        width: optional int32 scalar, at most `beam_size`: the number of beams
+            in use. With 1, the rule "keep" is greedy search.
 
     Returns:
         A `Generated` with the best sequences of each sample, best first. If
@@ -76,8 +80,25 @@ class BeamSearch(Search):
         )
         self.bans_early_end = finished == "keep"
 
-    def begin(self, tokens, cache, history=None):
+    def __call__(
+        self,
+        step,
+        tokens,
+        cache,
+        limit=None,
+        history=None,
+        reorder=None,
+        width=None,
+    ):
+        state = self.begin(tokens, cache, history, width)
+        state = self.advance(step, state, limit, reorder)
+        return self.end(state)
+
+    def begin(self, tokens, cache, history=None, width=None):
         state = super().begin(tokens, cache, history)
+        if width is not None or self.rule == "drop":
+            most = self.rows if width is None else width
+            state["width"] = ops.zeros_like(state["status"]) + most
         beam = ops.arange(self.rows, dtype="int32")
         # all beams are equal at first: only one of them counts
         scores = state["scores"] + ops.where(beam == 0, 0.0, _DEAD)
@@ -87,8 +108,6 @@ class BeamSearch(Search):
             state["over"] = ops.zeros_like(state["status"], "bool")
             state["finished_ids"] = ops.zeros_like(state["ids"])
             state["finished_scores"] = ops.full_like(scores, _DEAD)
-        else:
-            state["width"] = ops.full_like(state["status"], self.rows)
         return state
 
     def finished(self, state):
@@ -135,7 +154,7 @@ class BeamSearch(Search):
         # of 2k continuations, at least k do not end
         count = k if self.end_id is None else 2 * k
         scores, beams, tokens = self._candidates(log_probs, state, count)
-        ids = ops.slice_update(
+        ids = update_slice(
             gather_rows(state["ids"], beams), (0, 0, index), tokens[..., None]
         )  # (b, count, n)
         ends = ops.zeros_like(tokens, "bool")
@@ -145,10 +164,15 @@ class BeamSearch(Search):
         length = ops.cast(index + 1, scores.dtype)
         share = ops.power(length, self.length_penalty)
         # only the best k may finish: the others are there to go on
-        may = (ops.arange(count) < k) & ops.logical_not(over)[:, None]
+        width = state["width"][:, None] if "width" in state else k
+        rank = ops.arange(count, dtype="int32")
+        may = (rank < width) & ops.logical_not(over)[:, None]
         final = ops.where((ends | last) & may, scores / share, _DEAD)
         every = ops.concatenate([state["finished_scores"], final], axis=1)
         finished_scores, best = ops.top_k(every, k)
+        used = rank[:k] < width
+        if "width" in state:
+            finished_scores = ops.where(used, finished_scores, _DEAD)
         every = ops.concatenate([state["finished_ids"], ids], axis=1)
         finished_ids = gather_rows(every, ops.cast(best, "int32"))
         if self.end_id is not None:
@@ -157,14 +181,21 @@ class BeamSearch(Search):
             beams, tokens, ids = (
                 gather_rows(x, best) for x in (beams, tokens, ids)
             )
-        best, worst = ops.max(scores, 1), ops.min(finished_scores, 1)
+        worst = finished_scores
+        if "width" in state:
+            scores = ops.where(used, scores, _DEAD)
+            worst = ops.where(used, worst, -_DEAD)
+        going = ops.max(scores, 1) / share > ops.min(worst, 1)
+        if "width" in state:  # greedy search ends with the first end
+            some = ops.max(finished_scores, 1) > _DEAD
+            going = going & ops.logical_not((state["width"] == 1) & some)
         changes = {
             "tokens": tokens,
             "ids": ids,
             "scores": scores,
             "finished_ids": finished_ids,
             "finished_scores": finished_scores,
-            "over": over | ops.logical_not(best / share > worst),
+            "over": over | ops.logical_not(going),
         }
         return changes, beams
 
@@ -176,7 +207,7 @@ class BeamSearch(Search):
         rank = ops.arange(self.rows, dtype="int32")
         exists = rank < state["width"][:, None]
         scores = ops.where(exists, scores, _DEAD)
-        ids = ops.slice_update(
+        ids = update_slice(
             gather_rows(state["ids"], beams), (0, 0, index), tokens[..., None]
         )
         width, over = state["width"], ops.zeros_like(done)

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from su_models.backend.indices import slice_at
 from su_models.generation.base import RowSearch
 from su_models.generation.gather_rows import at_rank
 from su_models.utils.checks import check_number, check_size
@@ -92,12 +93,9 @@ class RandomSampling(RowSearch):
             p = keep_top_k(p, self.top_k)
         if self.top_p is not None and self.top_p < 1:
             p = keep_top_p(p, self.top_p)
-        column = state["uniforms"]
-        column = ops.slice(
-            column,
-            (0, 0, state["index"]),
-            (*ops.shape(column)[:2], 1),
-        )
+        column = state["uniforms"]  # (b, rows, n)
+        shape = (*ops.shape(column)[:2], 1)
+        column = slice_at(column, (0, 0, state["index"]), shape)
         return inverse_cdf(p, column[..., 0])
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from su_models.generation import BeamSearch
+from su_models.generation import BeamSearch, GreedySearch
 from tests.generation import reference
 from tests.generation.toy import FIRST, SIZE, run, score
 
@@ -36,6 +36,20 @@ def test_keep_equals_a_loop_without_a_cache(options, end_id):
         for j, (tokens, total) in enumerate(expected):
             assert ids[i, j].tolist() == reference.padded(tokens, n)
             np.testing.assert_allclose(scores[i, j], total, atol=1e-4)
+
+
+@pytest.mark.parametrize("end_id", [None, 4])
+@pytest.mark.parametrize("width", [1, 2, 4])
+@pytest.mark.parametrize("rule", ["keep", "drop"])
+def test_fewer_beams_are_a_value_of_the_program(rule, width, end_id):
+    options = {"finished": rule, "end_id": end_id}
+    ids, scores, _ = run(BeamSearch(8, 4, **options), width=width)
+    expected = run(BeamSearch(8, width, **options))
+    if width == 1:
+        expected = run(GreedySearch(8, end_id=end_id))
+    np.testing.assert_array_equal(ids, expected[0])
+    if width > 1:
+        np.testing.assert_allclose(scores, expected[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("end_id", [None, 4, 7, 1])

@@ -1,7 +1,5 @@
 """Generation of token ids by any language model of the library."""
 
-import functools
-
 from su_models.generation.beam_search import BeamSearch
 from su_models.generation.greedy_search import GreedySearch
 from su_models.generation.random_sampling import RandomSampling
@@ -170,11 +168,9 @@ def generate(
     check_number("length_penalty", length_penalty)
     check_choice("finished", finished, ("keep", "drop"))
     job = Job(plan, prompts, start_id, additional_inputs, options)
-    program = program_of(
-        model,
-        (method, tuple(sorted(options.items()))),
-        functools.partial(method, **options),
-    )
+    search = method(**options)  # checks them
+    key = method, tuple(sorted(options.items()))
+    program = program_of(model, key, search)
     inputs = {}
     if method is RandomSampling:
         shape = rows, options["max_new_tokens"]

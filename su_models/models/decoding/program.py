@@ -23,13 +23,13 @@ def program_of(model, key, search):
     Args:
         model: a functional `keras.Model`.
         key: hashable arguments of the search.
-        search: function without arguments that returns a `Search`.
+        search: a `Search` with these arguments.
     """
     _, plan, programs = _entry(model)
     if key not in programs:
         while len(programs) >= _MOST:
             del programs[next(iter(programs))]
-        programs[key] = Program(plan, search())
+        programs[key] = Program(plan, search)
     return programs[key]
 
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from su_models.backend.indices import update_slice
 from su_models.backend.keras_mask import mask_of, with_mask
 from su_models.generation.gather_rows import gather_rows
 from su_models.layers.core.embedding import Embedding
@@ -295,15 +296,13 @@ class _Now:
         row = ops.arange(k, dtype="int32")
         start = (0, 0, self.slot)
         own = ops.reshape(row, (1, k, 1)) + 0 * cache["ancestors"][..., :1]
-        cache["ancestors"] = ops.slice_update(cache["ancestors"], start, own)
+        cache["ancestors"] = update_slice(cache["ancestors"], start, own)
         mine = cache["ancestors"][..., None] == row  # (b, rows, m, rows)
         written = ops.arange(m, dtype="int32") < self.index
         mine = mine & ops.reshape(written, (1, 1, m, 1))
         if "real" in cache:
             new = mask_of(query)[:, None]  # (b, 1, rows)
-            cache["real"] = ops.slice_update(
-                cache["real"], (0, self.slot, 0), new
-            )
+            cache["real"] = update_slice(cache["real"], (0, self.slot, 0), new)
             mine = mine & cache["real"][:, None]
         mine = ops.reshape(mine, (-1, k, m * k))
         prompt = cache["prompt"][:, None] | ops.zeros((1, k, 1), "bool")

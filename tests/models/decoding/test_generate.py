@@ -172,6 +172,7 @@ def test_allowing_nothing_is_named_with_the_step(gpt2):
         ({"finished": "all"}, "finished='all'"),
         ({"length_penalty": None}, "length_penalty=None"),
         ({"allowed_tokens": 3}, "allowed_tokens=3"),
+        ({"allowed_tokens": [[1]]}, r"allowed_tokens=\[\[1\]\]"),
         ({"allowed_tokens": Trie([[31]])}, "a Trie with 31"),
         ({"num_return_sequences": 2}, "num_return_sequences=2"),
         ({"beam_size": 2, "num_return_sequences": 3}, "num_return_sequences=3"),

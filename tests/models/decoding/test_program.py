@@ -16,19 +16,19 @@ from tests.models.decoding.whole import PROMPTS, build
 def test_programs_are_kept_until_the_variables_change():
     model = build("gpt2")
     plan = plan_of(model)
-    first = program_of(model, 1, lambda: GreedySearch(3))
+    first = program_of(model, 1, GreedySearch(3))
     assert plan_of(model) is plan
-    assert program_of(model, 1, lambda: GreedySearch(3)) is first
+    assert program_of(model, 1, GreedySearch(3)) is first
     for key in range(2, 20):
-        program_of(model, key, lambda: GreedySearch(3))
-    assert program_of(model, 1, lambda: GreedySearch(3)) is not first
+        program_of(model, key, GreedySearch(3))
+    assert program_of(model, 1, GreedySearch(3)) is not first
     model.get_layer("Embedding-Token").enable_lora(2)
     assert plan_of(model) is not plan
 
 
 def test_a_program_does_not_keep_its_model():
     model = build("gpt2")
-    program_of(model, 1, lambda: GreedySearch(3))
+    program_of(model, 1, GreedySearch(3))
     gone = weakref.ref(model)
     del model
     gc.collect()

@@ -3,6 +3,8 @@
 Article: https://kexue.fm/archives/6933
 """
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -131,8 +133,18 @@ def test_a_condition_of_the_normalizations_is_an_additional_input():
         np.testing.assert_allclose(scores[i], total, atol=1e-4)
 
 
+@pytest.fixture
+def x64():
+    with contextlib.ExitStack() as stack:
+        if keras.config.backend() == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+        yield
+
+
 @pytest.mark.parametrize("policy", ["float64", "mixed_bfloat16", "float16"])
-def test_other_precisions_score_alike(policy):
+def test_other_precisions_score_alike(policy, x64):
     exact = build("t5.1.1")
     before = keras.config.dtype_policy()
     try:
