@@ -148,18 +148,23 @@ METHODS = {
     "penalty": Method(
         "gradient penalty",
         GradientPenalty,
-        arguments={"epsilon": 1.0},
+        arguments={"epsilon": 0.1},
     ),
     "flooding": Method(
         "flooding",
         Flooding,
-        arguments={"level": 0.05},
+        arguments={"level": 0.02},
     ),
     "adam-few": Method("Adam, 1 % labels", few=True),
     "vat-few": Method(
         "VAT, 1 % labels",
         VirtualAdversarialTraining,
-        arguments={"epsilon": 1.0, "xi": 10.0, "from_logits": True},
+        arguments={
+            "epsilon": 0.1,
+            "xi": 0.1,
+            "perturb": "outputs",
+            "from_logits": True,
+        },
         few=True,
         unlabeled=True,
     ),
