@@ -84,14 +84,14 @@ def test_draws_have_the_exact_distribution(options):
     search = RandomSampling(1, num_samples=n, **options)
     u = np.random.default_rng(11).uniform(size=(1, n, 1)).astype("float32")
 
-    def program(u):
+    # an argument: XLA would compute draws from constants while it compiles
+    def program(u, logits):
         def step(tokens, cache, index):
-            wide = ops.zeros((1, n, 1)) + ops.convert_to_tensor(logits)
-            return wide, cache
+            return ops.zeros((1, n, 1)) + logits, cache
 
         return search(step, ops.zeros(1, "int32"), (), uniforms=u).ids
 
-    ids = ops.convert_to_numpy(compiled(program)(u)).ravel()
+    ids = ops.convert_to_numpy(compiled(program)(u, logits)).ravel()
     p = np.exp(reference.log_softmax(logits))
     p = reference.distribution(p, **options)
     counts = np.bincount(ids, minlength=size)
