@@ -48,7 +48,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 from su_models.backend import has_xla
 from su_models.data import load
@@ -248,7 +247,7 @@ def train(method, seed, splits, folder, config):
         raise FloatingPointError(f"{method.title}: the loss is {loss}")
     figures = {
         "loss": loss,
-        **judge(lambda split: classes(model, split["x"]), splits),
+        **judge(lambda name: classes(model, splits[name]["x"]), splits),
         "seconds": round(time.perf_counter() - start, 1),
     }
     return figures, model
@@ -257,33 +256,35 @@ def train(method, seed, splits, folder, config):
 def count(method, seed, splits, config):
     """Fits TF-IDF and a logistic regression; returns its metrics."""
     start = time.perf_counter()
-    split = splits["train"]
-    rows = chosen(split["y"], method, seed, config)
-    # all training texts, since the encoder has read them without labels too
-    words = TfidfVectorizer(
+    train = splits["train"]
+    rows = chosen(train["y"], method, seed, config)
+    counts = TfidfVectorizer(
         analyzer="char", ngram_range=(1, 2), min_df=2, sublinear_tf=True
-    ).fit(split["text"])
+    )
+    # of all training texts, which the encoder has read without labels too
+    counts.fit(train["text"])
+    x = {
+        name: counts.transform(split["text"]) for name, split in splits.items()
+    }
     found = []
     for strength in STRENGTHS:
-        regression = LogisticRegression(C=strength, max_iter=1000)
-        regression.fit(
-            words.transform([split["text"][i] for i in rows]), split["y"][rows]
-        )
-        model = make_pipeline(words, regression)
-        scores = judge(lambda split, m=model: m.predict(split["text"]), splits)
+        model = LogisticRegression(C=strength, max_iter=1000)
+        model.fit(x["train"][rows], train["y"][rows])
+        scores = judge(lambda name, m=model: m.predict(x[name]), splits)
         found.append(scores | {"strength": strength})
     best = max(found, key=lambda scores: scores["valid"])
     return best | {"seconds": round(time.perf_counter() - start, 1)}
 
 
 def judge(predict, splits):
-    """Returns the accuracies of a function from a split to classes."""
-    valid, test = splits["valid"], splits["test"]
-    hits = predict(test) == test["y"]
+    """Returns the accuracies of a function from a split's name to classes."""
+    hits = {
+        name: predict(name) == splits[name]["y"] for name in ("valid", "test")
+    }
     return {
-        "valid": float((predict(valid) == valid["y"]).mean()),
-        "test": float(hits.mean()),
-        "unseen": float(hits[~test["seen"]].mean()),
+        "valid": float(hits["valid"].mean()),
+        "test": float(hits["test"].mean()),
+        "unseen": float(hits["test"][~splits["test"]["seen"]].mean()),
     }
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import json
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -114,6 +115,19 @@ def test_masked_characters_are_the_targets():
         assert (hidden[others] == row[others]).all()
 
 
+def test_eight_of_ten_are_hidden_one_is_another_and_one_stays():
+    rows = np.full((4000, 12), VOCABULARY["天"])
+    others = np.arange(5, len(VOCABULARY))
+    hide = MLM.Masking(TOKENIZER, 3, others)
+    (ids, positions), targets = hide(rows, np.random.default_rng(0))
+    seen = np.take_along_axis(ids, positions, axis=1).ravel()
+    assert (targets == VOCABULARY["天"]).all()
+    hidden, same = np.mean(seen == MASK), np.mean(seen == VOCABULARY["天"])
+    assert abs(hidden - 0.8) < 0.02
+    assert abs(same - (0.1 + 0.1 / len(LETTERS))) < 0.02
+    assert {*seen} == {MASK, *range(5, len(VOCABULARY))}
+
+
 def test_masks_follow_from_the_epoch_and_the_step():
     batches = MLM.Batches(rows_of(50), masking(), CONFIG)
 
@@ -214,17 +228,23 @@ def test_with_alpha_0_no_character_sees_another():
     assert np.abs(plain - plain[:1, :1]).max() > 1e-3
 
 
-def trained(tmp_path, rises=True, rows=None):
+@pytest.fixture
+def graph(monkeypatch):
+    """Compiling by XLA would take most of the time on TensorFlow."""
+    if keras.config.backend() == "tensorflow":
+        monkeypatch.setattr(MLM, "has_xla", lambda: False)
+
+
+def trained(tmp_path):
     tmp_path.mkdir(exist_ok=True)
-    model = MLM.pretrained(CONFIG, len(VOCABULARY), rises)
-    rows = rows_of(60) if rows is None else rows
-    batches = MLM.Batches(rows, masking(), CONFIG)
+    model = MLM.pretrained(CONFIG, len(VOCABULARY), rises=True)
+    batches = MLM.Batches(rows_of(60), masking(), CONFIG)
     valid = masking()(rows_of(20, 1), np.random.default_rng(0))
     history = MLM.train("name", model, batches, valid, CONFIG, tmp_path)
     return model, valid, history
 
 
-def test_the_checkpoint_is_the_trained_model(tmp_path):
+def test_the_checkpoint_is_the_trained_model(tmp_path, graph):
     model, batch, history = trained(tmp_path)
     assert [row["epoch"] for row in history] == [0, 1]
     path = tmp_path / MLM.CHECKPOINT
@@ -242,7 +262,7 @@ def test_the_checkpoint_is_the_trained_model(tmp_path):
     np.testing.assert_allclose(logits_of(model, batch), want, atol=1e-5)
 
 
-def test_a_killed_training_goes_on(tmp_path):
+def test_a_killed_training_goes_on(tmp_path, graph):
     """It ends with the weights of an uninterrupted one."""
     wanted = trained(tmp_path / "whole")[0].get_weights()
     begin = MLM.Batches.begin
@@ -293,6 +313,7 @@ def test_without_a_vocabulary_it_says_so(tmp_path):
         MLM.arguments(["--vocabulary", str(tmp_path / "none.txt")])
 
 
+@pytest.mark.slow
 def test_the_whole_on_made_text(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_vocab(tmp_path / "vocab.txt", VOCABULARY)

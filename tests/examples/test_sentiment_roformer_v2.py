@@ -188,7 +188,7 @@ def test_every_review_gets_a_class(n):
 def test_repeated_texts_do_not_count_among_the_unseen():
     split = {"y": np.array([1, 1, 0]), "seen": np.array([True, False, False])}
     splits = {"valid": split, "test": split}
-    found = SENTIMENT.judge(lambda split: np.array([1, 1, 1]), splits)
+    found = SENTIMENT.judge(lambda name: np.array([1, 1, 1]), splits)
     assert found == {"valid": 2 / 3, "test": 2 / 3, "unseen": 0.5}
 
 
