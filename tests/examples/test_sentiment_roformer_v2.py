@@ -45,6 +45,8 @@ def reviews():
 def encoder(tmp_path, monkeypatch):
     """A folder like that of roformer_v2_mlm.py."""
     monkeypatch.setattr(SENTIMENT, "load", lambda name: reviews())
+    if keras.config.backend() == "tensorflow":  # XLA compiles for seconds
+        monkeypatch.setattr(SENTIMENT, "has_xla", lambda: False)
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "encoder"
     folder.mkdir()
@@ -255,6 +257,7 @@ def test_the_table_has_mean_and_deviation():
     assert "±" not in SENTIMENT.table({"tuned": runs[:1]})[1]
 
 
+@pytest.mark.slow
 def test_the_whole_on_made_reviews(encoder, tmp_path, capsys):
     SENTIMENT.main(["--smoke", "--encoder", str(encoder)])
     folder = tmp_path / "runs" / "smoke-sentiment-roformer-v2"
