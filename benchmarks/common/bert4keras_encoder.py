@@ -45,6 +45,7 @@ class _Served:
     def prepare(self, path):
         import numpy as np
 
+        self.classifiers["graph"].set_weights(self.weights)
         with np.load(path) as arrays:
             self.x = [arrays["ids"], arrays["segments"]]
             self.y = arrays["labels"]

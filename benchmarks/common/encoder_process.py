@@ -24,7 +24,10 @@ class EncoderProcess:
         )
 
     def prepare(self, path):
-        """Reads a batch, an `.npz` file of ids, segments and labels."""
+        """Reads a batch, an `.npz` file of ids, segments and labels.
+
+        The weights become the initial ones.
+        """
         self._process.ask("prepare", path=str(path))
 
     def hidden(self, form, path):

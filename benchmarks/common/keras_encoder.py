@@ -37,7 +37,11 @@ class KerasEncoder:
         self.weights = self.classifiers[self.forms[0]].get_weights()
 
     def prepare(self, path):
-        """Reads a batch, an `.npz` file of ids, segments and labels."""
+        """Reads a batch, an `.npz` file of ids, segments and labels.
+
+        The weights become the initial ones.
+        """
+        self.classifiers[self.forms[0]].set_weights(self.weights)
         with np.load(path) as arrays:
             self.x = [arrays["ids"], arrays["segments"]]
             self.y = arrays["labels"]

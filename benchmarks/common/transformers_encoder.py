@@ -53,6 +53,7 @@ class _Served:
         import numpy as np
         import torch
 
+        self.both.load_state_dict(self.weights)
         with np.load(path) as arrays:
             self.ids, self.segments, self.labels = (
                 torch.tensor(arrays[key]).long()
