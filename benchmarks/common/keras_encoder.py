@@ -58,7 +58,7 @@ class KerasEncoder:
         self.optimizer.build(model.trainable_variables)
         for variable in self.optimizer.variables:
             if "learning_rate" not in variable.path:
-                variable.assign(keras.ops.zeros_like(variable))
+                variable.assign(keras.ops.zeros(variable.shape))
         return [
             float(model.train_on_batch(self.x, self.y)) for _ in range(steps)
         ]

@@ -84,8 +84,9 @@ class _Served:
 
         self.both.load_state_dict(self.weights)
         self.optimizer = torch.optim.Adam(
-            self.both.parameters(), self.learning_rate, eps=1e-7
+            self.both.parameters(), self.learning_rate
         )
+        self.steps = 0
         return [self._step(form) for _ in range(steps)]
 
     def _step(self, form):
@@ -95,8 +96,13 @@ class _Served:
         logits = self.head(self._hidden(form)[:, 0].float())
         loss = torch.nn.functional.cross_entropy(logits, self.labels)
         loss.backward()
+        # Keras adds ε before it corrects the bias of √v
+        self.steps += 1
+        epsilon = 1e-7 / (1 - 0.999**self.steps) ** 0.5
+        for group in self.optimizer.param_groups:
+            group["eps"] = epsilon
         self.optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     def forward(self, form):
         import torch
