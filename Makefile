@@ -25,9 +25,10 @@ extras = test $(filter-out tensorflow,$(1))
 # $(call pytest,BACKENDS,MARKERS,SETTINGS): all backends run, the worst counts
 # One OpenMP thread: workers share the cores, and PyTorch's threads wait by
 # spinning. The fast tests compile hundreds of programs that run for moments:
-# XLA optimizes the graphs as always, and LLVM the machine code not at all. The
-# slow and the parity tests run what users run.
-FAST := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0"
+# XLA optimizes the graphs as always, writes fusions without MLIR, and LLVM does
+# not optimize the machine code. The slow and the parity tests run what users run.
+FAST := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0 \
+    --xla_cpu_use_fusion_emitters=false"
 define pytest
 @status=0; for backend in $(1); do \
     echo "== pytest -m '$(2)' on $$backend"; \

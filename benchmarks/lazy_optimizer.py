@@ -1,9 +1,8 @@
 """Training steps of an embedding table: LazyOptimizer and its peers.
 
-A batch of 4 096 ids, which follow Zipf's law, is looked up in a table of
-`rows` x 64, float32; the loss is the mean squared distance to fixed targets.
-The benchmark measures a whole training step, forward, backward and update, for
-tables of several sizes:
+A batch of 4 096 ids is looked up in a table of `rows` x 64, float32; the loss
+is the mean squared distance to fixed targets. The benchmark measures a whole
+training step, forward, backward and update, for tables of several sizes:
 
 * Keras' `Adam`, `SGD` and `LazyOptimizer(Adam)` in the train function that
   `fit` runs, compiled by XLA (`jit_compile=True`);
@@ -12,12 +11,18 @@ tables of several sizes:
   equivalent to `LazyOptimizer(Adam)`. Both must give the same table, to 1e-5,
   before anything is measured.
 
-Peers alternate in turns of six steps, of which the first does not count. The
-benchmark also fits the exponent of the time as a function of the size, and
-measures, in separate processes, the peak memory of a step above the memory
-before it, in units of the table's size.
+Peers alternate in turns of six steps, of which the first does not count. All
+have the same number of threads. The benchmark also fits the exponent of the
+time as a function of the size, and measures, in separate processes, the peak
+memory of a step above the memory before it, in units of the table's size.
+
+The ids follow Zipf's law, by which larger tables have more different ids in a
+batch. `--draw` tells from this what the processor's caches cost: all ids differ
+in "spread", anywhere in the table, and in "block", where they are always the
+same rows, side by side.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.lazy_optimizer
+    KERAS_BACKEND=tensorflow python -m benchmarks.lazy_optimizer --draw block
 
 The seed is 0. benchmarks/README.md lists results with dates and devices.
 """
@@ -53,6 +58,7 @@ RATE = 1e-3
 STEPS = 5  # in a round
 CHECKED = 3
 TOLERANCE = 1e-5
+DRAWS = ("zipf", "spread", "block")
 OURS = "LazyOptimizer(Adam), XLA"
 TORCH = "SparseAdam, PyTorch"
 BACKEND = keras.config.backend()
@@ -78,9 +84,10 @@ def main(words=None):
     if given.memory:
         print(json.dumps(_memory(given.memory, given.rows[0], given.ids)))
         return
-    torch.set_num_threads(given.threads)
+    if not given.smoke:  # TensorFlow refuses once it has computed something
+        _limit_threads(given.threads)
     result = circumstances("keras", BACKEND, "torch", "numpy")
-    result["ids"], result["dim"] = given.ids, DIM
+    result["ids"], result["dim"], result["draw"] = given.ids, DIM, given.draw
     result["sizes"] = {n: _size(n, given) for n in given.rows}
     result["exponents"] = exponents(result["sizes"])
     for name, exponent in result["exponents"].items():
@@ -96,9 +103,8 @@ def _arguments(words):
     sizes = [10_000, 100_000, 1_000_000, 2_000_000]
     parser.add_argument("--rows", type=int, nargs="+", default=sizes)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument(
-        "--threads", type=int, default=torch.get_num_threads(), help="PyTorch's"
-    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--draw", choices=DRAWS, default="zipf")
     parser.add_argument("--json", type=pathlib.Path, help="where to write")
     parser.add_argument("--memory", choices=COMPILED, help=argparse.SUPPRESS)
     parser.add_argument(
@@ -115,14 +121,30 @@ def _arguments(words):
     return given
 
 
-def batches(rows, ids, number):
-    """Returns lists of ids that follow Zipf's law."""
+def _limit_threads(number):
+    """Gives all parties the same number of threads."""
+    import tensorflow as tf
+
+    torch.set_num_threads(number)
+    tf.config.threading.set_intra_op_parallelism_threads(number)
+    tf.config.threading.set_inter_op_parallelism_threads(number)
+
+
+def batches(rows, ids, number, draw="zipf"):
+    """Returns lists of ids; the module's docstring explains `draw`."""
     random = np.random.default_rng(SEED)
-    odds = 1 / np.arange(1, rows + 1)
+    if draw == "block":
+        block = np.arange(rows // 2, rows // 2 + ids, dtype="int32")
+        return [random.permutation(block) for _ in range(number)]
     # the frequency of a token does not depend on its row
     order = random.permutation(rows).astype("int32")
+    odds = 1 / np.arange(1, rows + 1) if draw == "zipf" else np.ones(rows)
     return [
-        order[random.choice(rows, ids, p=odds / odds.sum())]
+        order[
+            random.choice(
+                rows, ids, replace=draw == "zipf", p=odds / odds.sum()
+            )
+        ]
         for _ in range(number)
     ]
 
@@ -182,7 +204,7 @@ def _size(rows, given):
         for key, (name, jit) in {**COMPILED, **PLAIN}.items()
     }
     peers[TORCH] = torch_step(rows, given.ids)
-    lists = batches(rows, given.ids, CHECKED + 1 + STEPS)
+    lists = batches(rows, given.ids, CHECKED + 1 + STEPS, given.draw)
     prepared = {
         key: [
             torch.from_numpy(b.astype("int64"))
@@ -213,7 +235,9 @@ def _size(rows, given):
     alternate({key: steps(key) for key in peers}, given.rounds, SEED)
     summary = summarize(seconds, OURS)
     unique = [len(np.unique(b)) for b in lists]
-    title = f"{rows} rows x {DIM}, {given.ids} ids"
+    title = (
+        f"{rows} rows x {DIM}, {given.ids} ids, {np.mean(unique):.0f} differ"
+    )
     show(f"{title}: a step, {given.rounds} rounds of {STEPS}", summary)
     peers.clear()
     keras.backend.clear_session()
@@ -221,7 +245,7 @@ def _size(rows, given):
     return {
         "largest_difference": difference,
         "different_ids": float(np.mean(unique)),
-        "torch_threads": given.threads,
+        "threads": given.threads,
         "summary": summary,
         "seconds": seconds,
     }

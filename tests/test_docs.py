@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from su_models import optimizers
+from su_models.models.transformer.build import MODELS
 from su_models.optimizers import Lookahead
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs/extend_with.md"
@@ -46,3 +47,10 @@ def test_each_function_of_bert4keras_has_its_row():
 @pytest.mark.parametrize("name", optimizers.__all__)
 def test_every_optimizer_is_on_the_page(name):
     assert f"{name}(" in TEXT
+
+
+def test_every_transformer_is_in_the_table_of_padding():
+    text = (PAGE.parent / "parity.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    names = [n for row in rows for n in re.findall(r"`(.+?)`", row)]
+    assert sorted(names) == sorted(MODELS)

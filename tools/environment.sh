@@ -4,7 +4,8 @@
 #   tools/environment.sh [SET ...]    a SET is `library`, `torch`, or an extra
 #                                     of setup.py: test, jax, parity ...
 #   tools/environment.sh legacy       peers of Keras 2, which stand no other
-#                                     set, and not the library, beside them
+#                                     set, and not the library, beside them;
+#                                     and those that patch or crowd Keras 3
 #
 # Reads PYTHON (which interpreter), VENV (where), TORCH (pip's words for
 # PyTorch, for example TORCH="torch --index-url ADDRESS").
@@ -13,10 +14,11 @@ cd "$(dirname "$0")/.."
 
 VENV=${VENV:-.venv}
 LEGACY=(tensorflow==2.21.0 tf_keras==2.21.0)
-# they ask for an old Keras, or for none
+# they ask for an old Keras, or for none, or for more than the tests need
 LEGACY_PEERS=(keras-ordered-neurons==0.10.0 bert4keras==0.11.5
-    jieba==0.42.1 sentencepiece==0.2.3)
-# peers of `parity` that would bring more than they need here
+    jieba==0.42.1 sentencepiece==0.2.3 bert4keras3==1.6.6
+    keras-hub==0.32.0 regex==2026.11.19 tokenizers==0.23.3)
+# a peer of `parity` that would bring more than the benchmark needs
 PARITY_ALONE=(keras-hub==0.32.0)
 TORCH=${TORCH:-torch==2.13.0}
 NEEDED_GB=${NEEDED_GB:-4}

@@ -123,6 +123,7 @@ CIFAR10 = Dataset(
     licence="none stated; the authors ask for the report to be cited",
     sizes={"train": 50_000, "test": 10_000},
     loader=load_cifar10,
+    white=255,
     files=(
         File(
             "train_1.npz",

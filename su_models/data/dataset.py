@@ -40,7 +40,8 @@ class Dataset:
         files: the converted files. The data set is incomplete if some of them
             are missing.
         downloads: the published files. All of them are needed.
-        white: brightest value of an image data set; the darkest is 0.
+        white: brightest value of an image data set, whose darkest is 0; None
+            for other data.
         folder: its folder in `$SU_MODELS_DATA`. Defaults to its name.
     """
 
@@ -52,5 +53,5 @@ class Dataset:
     loader: Callable[[Mapping[str, pathlib.Path]], dict]
     files: tuple[File, ...] = ()
     downloads: tuple[File, ...] = ()
-    white: int = 255
+    white: int | None = None
     folder: str = ""

@@ -87,6 +87,7 @@ MNIST = Dataset(
     licence="CC BY-SA 3.0 (as keras.datasets states it)",
     sizes={"train": 60_000, "test": 10_000},
     loader=load_mnist,
+    white=255,
     files=(
         File(
             "mnist.npz",
@@ -118,6 +119,7 @@ FASHION_MNIST = Dataset(
     licence="MIT, Zalando SE",
     sizes={"train": 60_000, "test": 10_000},
     loader=load_mnist,
+    white=255,
     files=(
         File(
             "fashion_mnist.npz",

@@ -32,6 +32,11 @@ class ImageTask(Task):
     def __post_init__(self):
         super().__post_init__()
         check_choice("data", self.data, names())
+        if REGISTRY[self.data].white is None:
+            raise ValueError(
+                "`data` must be a data set of images. "
+                f"Received: data={self.data}"
+            )
 
     def batches_of_samples(self, model, batch_size):
         """Returns the `su_models.sampling.batches.Batches` of images."""
@@ -39,13 +44,8 @@ class ImageTask(Task):
 
     def images(self, split="train"):
         """Returns the images of a split, float32, scaled to -1 ... 1."""
-        examples = load(self.data)[split]
-        if np.ndim(examples.get("x")) != 4:
-            raise ValueError(
-                "`data` must be a data set of images. "
-                f"Received: data={self.data}"
-            )
-        return scaled(examples["x"], REGISTRY[self.data].white)
+        x = load(self.data)[split]["x"]
+        return scaled(x, REGISTRY[self.data].white)
 
     def examples(self):
         """Returns the training images."""

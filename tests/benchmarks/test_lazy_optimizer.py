@@ -45,6 +45,17 @@ def test_all_peers_are_measured(benchmark, tmp_path, capsys):
     assert all(peer in shown for peer in PEERS)
 
 
+@pytest.mark.parametrize("draw", ["zipf", "spread", "block"])
+def test_ids_are_as_different_as_named(benchmark, draw):
+    one, two = benchmark.batches(1000, 64, 2, draw)
+    for ids in one, two:
+        assert ids.shape == (64,) and ids.dtype == "int32"
+        assert ids.min() >= 0 and ids.max() < 1000
+        assert (len(np.unique(ids)) == 64) == (draw != "zipf")
+    assert ({*one} == {*two}) == (draw == "block")
+    assert (np.ptp(one) == 63) == (draw == "block")
+
+
 def test_other_tables_end_the_run(benchmark):
     table = benchmark.start(5)
     moved = table + 0.1

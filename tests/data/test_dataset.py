@@ -19,7 +19,7 @@ def test_a_file_is_local_unless_an_address_is_given():
 @pytest.mark.parametrize("dataset", REGISTRY.values(), ids=list(REGISTRY))
 def test_every_field_is_filled_in(dataset):
     for field in dataclasses.fields(dataset):
-        if field.name not in ("files", "downloads", "folder"):
+        if field.name not in ("files", "downloads", "white", "folder"):
             assert getattr(dataset, field.name), field.name
     splits = (*dataset.sizes,)
     assert splits in [
@@ -31,6 +31,12 @@ def test_every_field_is_filled_in(dataset):
         ("valid", "trial"),
         ("valid",),
     ]
+
+
+def test_only_sets_of_images_have_a_brightest_value():
+    white = {name: dataset.white for name, dataset in REGISTRY.items()}
+    images = {"digits": 16, "mnist": 255, "fashion_mnist": 255, "cifar10": 255}
+    assert {k: v for k, v in white.items() if v is not None} == images
 
 
 @pytest.mark.parametrize("dataset", REGISTRY.values(), ids=list(REGISTRY))

@@ -1,8 +1,10 @@
-"""Runs a peer of Keras 2 in a process, and an environment, of its own.
+"""Runs a peer in a process, and an environment, of its own.
 
-Such peers need `tf_keras`, and break beside Keras 3. Their interpreter is
-named by the environment variable SU_MODELS_LEGACY_PYTHON; `make parity` makes
-an environment for it (tools/environment.sh says of what) and sets it.
+Peers of Keras 2 need `tf_keras`, and break beside Keras 3. Two of Keras 3,
+bert4keras3 and keras-hub, are there too: one replaces modules, the other is
+installed without the packages that its models do not need. Their interpreter
+is named by the environment variable SU_MODELS_LEGACY_PYTHON; `make parity`
+makes an environment for it (tools/environment.sh says of what) and sets it.
 """
 
 import hashlib

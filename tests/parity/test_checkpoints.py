@@ -53,6 +53,10 @@ RESIZED = {
     "intermediate_size": 20,
     "max_position": 100,
 }
+TOKENS = {  # 24 rows of the checkpoint, and 6 more of these
+    "keep_tokens": [0, *range(90, 50, -2), 7, 9, 8],
+    "compound_tokens": [[3, 5], [1], [2, 2, 4], [11, 7], [6, 20], [23]],
+}
 HEADS = [{}, {"with_pool": True, "with_nsp": True, "with_mlm": "linear"}]
 
 
@@ -63,13 +67,6 @@ def batch():
     ids = random.integers(1, 97, real.shape) * real
     segments = (np.arange(13) > 5) * real
     return ids.astype("int32"), segments.astype("int32"), real
-
-
-@pytest.fixture
-def config(tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIG))
-    return str(path)
 
 
 def randomize(model):
@@ -100,6 +97,7 @@ def legacy(tmp_path_factory):
     config.write_text(json.dumps(CONFIG))
     ids, segments, _ = batch()
     arrays = {"ids": ids, "segments": segments, "answers": answers()}
+    arrays["fewer"] = np.where(ids > 0, ids % 29 + 1, 0)
     cases, models = {}, {}
     for name, options in LEGACY.items():
         ours = folder / f"ours-{name}"
@@ -125,13 +123,25 @@ def legacy(tmp_path_factory):
         models[name] = build_transformer_model(
             str(config), cases["bert"]["ours"], **options
         )
+    name, options = "roberta, tokens", {**ALL, **TOKENS}
+    cases[name] = {
+        **cases["roberta"],
+        "options": options,
+        "theirs": None,  # it would have these tokens alone
+        "inputs": ["fewer", "segments"],
+    }
+    models[name] = build_transformer_model(
+        str(config), cases["roberta"]["ours"], "roberta", **options
+    )
     peers = run_legacy(
         "legacy_checkpoint.py", folder, False, cases=json.dumps(cases), **arrays
     )
     return cases, models, peers, arrays
 
 
-@pytest.mark.parametrize("name", [*LEGACY, "bert, gelu", "bert, relu"])
+@pytest.mark.parametrize(
+    "name", [*LEGACY, "bert, gelu", "bert, relu", "roberta, tokens"]
+)
 def test_bert4keras_reads_ours_and_we_its(name, legacy):
     cases, models, peers, arrays = legacy
     model, case = models[name], cases[name]
@@ -146,6 +156,8 @@ def test_bert4keras_reads_ours_and_we_its(name, legacy):
         assert_close([to_numpy(x) for x in found], theirs, "t5" not in name)
 
     check("ours")
+    if case["theirs"] is None:
+        return
     assert load_checkpoint(model, case["theirs"], case["model"]) == []
     check("theirs")
 
@@ -166,7 +178,7 @@ def assert_close(ours, peers, padded=True):
 
 
 @pytest.mark.parametrize("heads", HEADS, ids=["encoder", "heads"])
-def test_transformers_reads_ours_and_we_its(heads, config, tmp_path):
+def test_transformers_reads_ours_and_we_its(heads, tmp_path):
     torch = pytest.importorskip("torch", reason="peer: torch")
     peer = pytest.importorskip("transformers", reason="peer: transformers")
     cls = peer.BertForPreTraining if heads else peer.BertModel
@@ -189,9 +201,10 @@ def test_transformers_reads_ours_and_we_its(heads, config, tmp_path):
     bert.save_pretrained(tmp_path / "whole")
     bert.save_pretrained(tmp_path / "parts", max_shard_size="20KB")
     assert len([*(tmp_path / "parts").glob("*.safetensors")]) > 1
-    for folder in ("whole", "parts"):
-        model = build_transformer_model(config, **heads)
-        assert load_checkpoint(model, tmp_path / folder) == []
+    for name in ("whole", "parts"):
+        folder = tmp_path / name
+        model = build_transformer_model(folder, folder, **heads)
+        assert load_checkpoint(model, folder) == []
         assert_close(outputs(model), theirs(bert))
 
     randomize(model)
@@ -243,8 +256,7 @@ def decoded(t5, ids, segments, real):
     return [t5(ids, real, decoder_input_ids=answer).logits]
 
 
-SMALL = {"embedding_size": 16, "layer_norm_eps": 1e-12}
-OURS = {"embedding_size": 16, "layer_norm_epsilon": 1e-12}
+SMALL = {**CONFIG, "embedding_size": 16}
 LENGTHY = {
     "n_embd": 24,
     "n_layer": 3,
@@ -254,11 +266,16 @@ LENGTHY = {
 }
 SIZES_OF_T5 = {
     "d_model": 24,
-    "d_kv": 8,
+    "d_kv": 6,  # heads need not divide d_model
     "d_ff": 40,
     "num_layers": 3,
     "num_heads": 3,
     "vocab_size": 97,
+}
+UNTIED = {
+    **SIZES_OF_T5,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
 }
 LLAMA = {
     "vocab_size": 97,
@@ -267,90 +284,69 @@ LLAMA = {
     "num_hidden_layers": 3,
     "num_attention_heads": 6,
     "num_key_value_heads": 3,
-    "rms_norm_eps": 1e-5,
 }
-GPT = {
-    **CONFIG,
-    "intermediate_size": 96,
-    "hidden_act": "gelu_new",
-    "final_activation": "linear",
-    "layer_norm_epsilon": 1e-5,
-}
-UNBIASED = {"cross_position_bias": False, "with_lm": "linear"}
-# peer's class, its configuration, our family and arguments, both calls
+FINAL = {"final_activation": "linear"}
+# peer's class, its configuration, our family and heads, both calls
 PEERS = {
     "albert": (
         "AlbertForPreTraining",
-        {**CONFIG, **SMALL},
-        ("albert", {**CONFIG, **OURS, **ALL}),
+        SMALL,
+        ("albert", ALL),
         (probabilities, same),
     ),
     "electra": (
         "ElectraForPreTraining",
-        {**CONFIG, **SMALL},
-        ("electra", {**CONFIG, **OURS, "with_discriminator": "linear"}),
+        SMALL,
+        ("electra", {"with_discriminator": "linear"}),
         (replaced, same),
     ),
     "roberta": (
         "RobertaForMaskedLM",
-        {**CONFIG, "max_position_embeddings": 66, "layer_norm_eps": 1e-12},
-        ("roberta", {**CONFIG, "with_mlm": "linear"}),
+        {**CONFIG, "max_position_embeddings": 66},
+        ("roberta", {"with_mlm": "linear"}),
         (logits, same),
     ),
     "roformer": (
         "RoFormerForMaskedLM",
-        {**CONFIG, **SMALL},
-        ("roformer", {**CONFIG, **OURS, "with_mlm": "linear"}),
+        SMALL,
+        ("roformer", {"with_mlm": "linear"}),
         (logits, same),
     ),
-    "gpt": (
-        "OpenAIGPTLMHeadModel",
-        LENGTHY,
-        ("gpt", {**GPT, "type_vocab_size": 0}),
+    "gpt": ("OpenAIGPTLMHeadModel", LENGTHY, ("gpt", FINAL), (causal, alone)),
+    "gpt2": ("GPT2LMHeadModel", LENGTHY, ("gpt2", FINAL), (causal, alone)),
+    "gpt2, n_inner": (
+        "GPT2LMHeadModel",
+        {**LENGTHY, "n_inner": 40, "activation_function": "relu"},
+        ("gpt2", FINAL),
         (causal, alone),
     ),
-    "gpt2": ("GPT2LMHeadModel", LENGTHY, ("gpt2", GPT), (causal, alone)),
     "t5": (
         "T5ForConditionalGeneration",
-        {**SIZES_OF_T5, "feed_forward_proj": "relu"},
-        ("t5", {**CONFIG, **UNBIASED, "hidden_act": "relu"}),
+        SIZES_OF_T5,
+        ("t5", {"with_lm": "linear"}),
         (decoded, paired),
     ),
     "t5.1.1": (
         "T5ForConditionalGeneration",
-        {
-            **SIZES_OF_T5,
-            "feed_forward_proj": "gated-gelu",
-            "tie_word_embeddings": False,
-        },
-        (
-            "t5.1.1",
-            {
-                **CONFIG,
-                **UNBIASED,
-                "hidden_act": ["gelu_new", "linear"],
-                "output_scale": False,
-            },
-        ),
+        UNTIED,
+        ("t5.1.1", {"with_lm": "linear"}),
         (decoded, paired),
     ),
-    "llama": (
-        "LlamaForCausalLM",
-        {**LLAMA, "tie_word_embeddings": False},
-        (
-            "llama",
-            {
-                **LLAMA,
-                "tie_word_embeddings": False,
-                "final_activation": "linear",
-            },
-        ),
-        (causal, alone),
+    "mt5.1.1": (
+        "MT5ForConditionalGeneration",
+        UNTIED,
+        ("mt5.1.1", {"with_lm": "linear"}),
+        (decoded, paired),
     ),
+    "llama": ("LlamaForCausalLM", LLAMA, ("llama", FINAL), (causal, alone)),
     "llama, tied": (
         "LlamaForCausalLM",
-        {**LLAMA, "tie_word_embeddings": True},
-        ("llama", {**LLAMA, "final_activation": "linear"}),
+        {
+            **LLAMA,
+            "tie_word_embeddings": True,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
+        },
+        ("llama", FINAL),
         (causal, alone),
     ),
 }
@@ -361,9 +357,9 @@ def test_transformers_reads_each_family_and_we_its(key, tmp_path):
     torch = pytest.importorskip("torch", reason="peer: torch")
     peer = pytest.importorskip("transformers", reason="peer: transformers")
     load_file = pytest.importorskip("safetensors.torch").load_file
-    name, settings, (family, options), (theirs, ours) = PEERS[key]
+    name, settings, (family, heads), (theirs, ours) = PEERS[key]
     cls = getattr(peer, name)
-    tied = settings.get("tie_word_embeddings", True)
+    tied = settings.get("tie_word_embeddings", key != "llama")
     settings = cls.config_class(**settings)
     settings.tie_word_embeddings = tied  # T5's sets it back
     ids, segments, real = batch()
@@ -387,17 +383,17 @@ def test_transformers_reads_each_family_and_we_its(key, tmp_path):
         if weight.requires_grad:  # RoFormer's sines do not
             torch.nn.init.normal_(weight, std=0.3)
     network.save_pretrained(tmp_path / "theirs")
-    model = build_transformer_model(
-        checkpoint_path=tmp_path / "theirs", model=family, **options
-    )
+    # a folder of theirs is all that is needed
+    folder = tmp_path / "theirs"
+    model = build_transformer_model(folder, folder, family, **heads)
     family = "t5.1.0" if family == "t5" else family
-    assert load_checkpoint(model, tmp_path / "theirs", family) == []
+    assert load_checkpoint(model, folder, family) == []
     check(model, network)
 
     randomize(model)
     settings.save_pretrained(tmp_path / "ours")
     save_checkpoint(model, tmp_path / "ours" / "model.safetensors", family)
-    if key == "t5.1.1":  # transformers 5 ties what it loads
+    if "t5.1.1" in key:  # transformers 5 ties what it loads
         tensors = load_file(tmp_path / "ours" / "model.safetensors")
         report = network.load_state_dict(tensors, strict=False)
         report = {"unexpected": report.unexpected_keys}

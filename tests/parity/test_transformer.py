@@ -62,6 +62,15 @@ def _pair():
     return [*_inputs(1), ids]
 
 
+def _states():
+    """Outputs of an encoder, and ids of a decoder.
+
+    No states are padding: alone, bert4keras' decoder attends to it.
+    """
+    states = np.random.default_rng(3).normal(size=(3, 13, 24))
+    return [states.astype("float32"), _pair()[1]]
+
+
 def _condition():
     return np.random.default_rng(2).normal(size=(3, 5))
 
@@ -80,12 +89,15 @@ def _cases():
     yield "gpt2_ml", "encoder", {}, _inputs(1)
     for name in ("t5.1.0", "t5.1.1", "mt5.1.1"):
         gated = {} if name == "t5.1.0" else GATED
+        yield f"{name}_decoder", "encoder", gated, _states()
         yield name, "encoder", gated, _pair()
         yield name, "encoder", {**gated, "with_lm": "linear"}, _pair()
         yield f"{name}_encoder", "encoder", gated, _inputs(1)
     no = {"cross_position_bias": False, "with_lm": False}
     yield "t5.1.1", "encoder", {**GATED, **no}, _pair()
     yield "t5", "encoder", {}, _pair()
+    yield "t5_encoder", "encoder", {"embedding_size": 16}, _inputs(1)
+    yield "t5_decoder", "encoder", {"with_lm": False}, _states()
     for discriminator in (False, True, "linear"):
         arguments = {"with_discriminator": discriminator, "embedding_size": 16}
         yield "electra", "encoder", arguments, _inputs(2)
@@ -112,7 +124,10 @@ def _cases():
             "attention_head_size" if name == "nezha" else "attention_key_size"
         )
         yield name, "encoder", {size: 6}, _inputs(2)
+        # the peer fails with the masks of lm and unilm
         yield name, "encoder", {"residual_attention_scores": True}, _inputs(2)
+    for name in ("albert", "roformer_v2", "gpt"):
+        yield name, "encoder", {"custom_position_ids": True}, _inputs(3)
     for name in ("bert", "roformer"):
         custom = {"custom_position_ids": True}
         yield name, "encoder", custom, _inputs(3)
@@ -126,6 +141,12 @@ def _cases():
     yield "bert", "encoder", {"hierarchical_position": 0.3}, _inputs(2)
     yield "bert", "encoder", {"shared_segment_embeddings": True}, _inputs(2)
     yield "bert", "encoder", {"hidden_act": ["silu", "linear"]}, _inputs(2)
+    for name in ("albert", "nezha"):
+        options = {"condition_size": 5, "with_mlm": "linear"}
+        yield name, "encoder", options, [*_inputs(2), _condition()]
+    for name in ("gpt2", "gpt2_ml", "t5.1.0_encoder"):
+        options = {"condition_size": 5}
+        yield name, "encoder", options, [*_inputs(1), _condition()]
     for name in ("bert", "roformer", "gpt"):
         options = {"condition_size": 5}
         inputs = [*_inputs(2), _condition()]
@@ -221,7 +242,7 @@ def test_same_numbers_as_bert4keras(key, peer, record_property):
     inputs = CASES[key][-1]
     outputs = model(inputs if len(inputs) > 1 else inputs[0])
     outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    decoded = "t5" in key and len(inputs) > 1
+    decoded = "t5" in key and inputs[-1].shape[1] == 6
     real = inputs[1 if decoded else 0] > 0
     real[:, 0] = True
     for i, output in enumerate(outputs):

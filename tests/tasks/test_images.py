@@ -75,10 +75,9 @@ def test_data_that_are_no_images_are_refused():
         ImageTask(data="minst")
 
 
-@pytest.mark.data
 def test_sentences_are_no_images():
     with pytest.raises(ValueError, match="set of images. Received: data=ptb"):
-        ImageTask(data="ptb").images()
+        ImageTask(data="ptb")
 
 
 def test_the_named_runs_are_of_sets_of_images():

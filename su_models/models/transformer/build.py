@@ -83,7 +83,11 @@ def build_transformer_model(
     Args:
         config_path: optional path of the configuration, a JSON file with the
             arguments of the family, or with Google's or Hugging Face's names
-            for them.
+            for them; or of a folder with `config.json`. With the folder of
+            Hugging Face's bert, roberta, albert, electra, roformer, gpt2,
+            openai-gpt, t5, mt5 or llama as `config_path` and as
+            `checkpoint_path`, the model has the numbers that it has there; id
+            0 is padding, also in RoBERTa.
         checkpoint_path: optional path of weights to load, of TensorFlow 1
             (Google, bert4keras, OpenAI), safetensors (Hugging Face) or
             llama2.c: see `su_models.checkpoints.load_checkpoint`. With

@@ -4,6 +4,7 @@ import inspect
 import json
 import pathlib
 
+from su_models.models.transformer.hugging_face import from_hugging_face
 from su_models.utils.nearest import edit_distance, nearest
 
 # maps other names of arguments to those of this library and bert4keras
@@ -22,8 +23,9 @@ def read_configuration(path, arguments, cls):
     """Returns the arguments of a family from its configuration and a call.
 
     Args:
-        path: optional path of a JSON file. Unknown keys are ignored, unless
-            they resemble a missing argument.
+        path: optional path of a JSON file, or of a folder with
+            `config.json`. Unknown keys are ignored, unless they resemble a
+            missing argument.
         arguments: dict; takes precedence over the file.
         cls: subclass of `Transformer`.
 
@@ -36,10 +38,13 @@ def read_configuration(path, arguments, cls):
     """
     known, required = _parameters(cls)
     building = _signature(cls.build)
-    given = _load(path) if path is not None else {}
+    given, names = {}, ALIASES
+    if path is not None:
+        given, theirs = from_hugging_face(_load(path), cls)
+        names = ALIASES | theirs
     for key in given:
-        _check_spelling(key, given, known, path)
-    file = _renamed(given, "the configuration")
+        _check_spelling(key, given, known, path, names)
+    file = _renamed(given, "the configuration", names)
     call = _renamed(arguments, "the arguments")
     for name in call:
         if name not in known | building:
@@ -102,13 +107,13 @@ def _load(path):
     return config
 
 
-def _renamed(config, where):
+def _renamed(config, where, names=ALIASES):
     """Returns the dict with the library's names."""
     made = {}
     for key, value in config.items():
-        name = ALIASES.get(key, key)
+        name = names.get(key, key)
         if name in made and made[name] != value:
-            both = {k: config[k] for k in config if ALIASES.get(k, k) == name}
+            both = {k: config[k] for k in config if names.get(k, k) == name}
             raise ValueError(
                 f"Two names of one argument disagree in {where}. "
                 f"Received: {both}"
@@ -117,9 +122,9 @@ def _renamed(config, where):
     return made
 
 
-def _check_spelling(key, config, known, path):
+def _check_spelling(key, config, known, path, names):
     """Rejects a key that differs by one or two letters from a missing one."""
-    words = {*known, *(k for k, v in ALIASES.items() if v in known)}
+    words = {*known, *(k for k, v in names.items() if v in known)}
     if key in words or len(key) < 6:
         return
     guess = nearest(key, sorted(words))

@@ -120,6 +120,9 @@ class T5Decoder(LMMask, T5Base):
     Article: https://kexue.fm/archives/7867
         《那个屠榜的T5模型，现在可以在中文上玩玩了》
     Paper: https://arxiv.org/abs/1910.10683
+
+    Differs: encoder states of zeros, which the encoder returns at padding, are
+    not attended to; a decoder of bert4keras that is used alone attends to them.
     """
 
     side = "Decoder"

@@ -11,14 +11,22 @@ from su_models.checkpoints import save_checkpoint
 from su_models.checkpoints.resize import resize
 from su_models.models import build_transformer_model
 from su_models.models.transformer.roformer import RoFormer
-from tests.models.transformer.tiny import NAMES, PAIRS, SIZES, ids, run, tiny
+from tests.models.transformer.tiny import (
+    NAMES,
+    PAIRS,
+    SIDES,
+    SIZES,
+    ids,
+    run,
+    tiny,
+)
 
 CAUSAL = ["gpt", "gpt2", "gpt2_ml", "llama"]
 ENCODERS = [name for name in NAMES if name not in CAUSAL]
 MASKABLE = [name for name in ENCODERS if name != "electra"]
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_padding_does_not_change_real_tokens(name):
     model = tiny(name)
     x = ids()
@@ -49,6 +57,23 @@ def test_padding_of_either_side_does_not_change_real_tokens(name):
     padded = [np.concatenate([t, zeros], axis=1) for t in (x, y)]
     result = keras.ops.convert_to_numpy(model(padded))
     np.testing.assert_allclose(result[:, :5], plain, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_padding_of_one_side_does_not_change_real_tokens(name):
+    model = tiny(name)
+    inputs = [ids()]
+    if name.endswith("_decoder"):
+        states = np.random.default_rng(2).normal(size=(2, 7, 12))
+        inputs.insert(0, states.astype("float32"))
+    padded = [
+        np.concatenate([x, np.zeros_like(x[:, :3])], axis=1) for x in inputs
+    ]
+    plain, result = (
+        keras.ops.convert_to_numpy(model(x if len(x) > 1 else x[0]))
+        for x in (inputs, padded)
+    )
+    np.testing.assert_allclose(result[:, :7], plain, atol=2e-6)
 
 
 @pytest.mark.parametrize("name", [*CAUSAL, *MASKABLE])

@@ -18,6 +18,7 @@ SIZES = {
 # families with the ids of one sequence as inputs
 NAMES = [name for name in MODELS if "t5" not in name]
 PAIRS = ["t5", "t5.1.1"]
+SIDES = [name for name in MODELS if name.endswith(("_encoder", "_decoder"))]
 
 
 def tiny(name, **kwargs):
