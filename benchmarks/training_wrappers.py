@@ -5,6 +5,7 @@ x 128 embeddings: a transformer with two layers, and a convolutional network
 with two layers. The benchmark measures a whole training step, forward, backward
 and Adam's update, in the train function that `fit` runs, compiled by XLA
 (`jit_compile=True`), with an accuracy metric and dropout as in real training.
+The wrappers sum the gradients of repeated tokens, so the plain step does too.
 Peers alternate in turns of five steps, of which the first does not count.
 
     KERAS_BACKEND=tensorflow python -m benchmarks.training_wrappers
@@ -27,6 +28,7 @@ from benchmarks.common.timing import (
     show,
     summarize,
 )
+from su_models.optimizers import SummedGradients
 from su_models.training import (
     AdversarialTraining,
     Flooding,
@@ -151,7 +153,7 @@ def steps(network, wrapper, size):
     keras.utils.set_random_seed(SEED)
     net = WRAPPERS[wrapper](NETWORKS[network]())
     net.compile(
-        keras.optimizers.Adam(1e-4),
+        SummedGradients(keras.optimizers.Adam(1e-4)),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=True,

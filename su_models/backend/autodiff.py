@@ -130,6 +130,20 @@ def value_and_variable_gradient(fn, variables):
     return value, list(gradients)
 
 
+def unrecorded():
+    """Returns a scope whose results PyTorch takes as constants.
+
+    Inside, a gradient is no function that could be differentiated again: it
+    needs less memory, and `torch.compile` has no second derivatives.
+    TensorFlow and JAX need no such scope, only `ops.stop_gradient`.
+    """
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
 def _value_and_gradients(fn, tensors):
     tensors = [ops.convert_to_tensor(x) for x in tensors]
     for x in tensors:

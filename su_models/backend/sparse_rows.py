@@ -7,6 +7,7 @@ from su_models.backend.precision import sum_dtype
 
 # marks TensorFlow's IndexedSlices in which each row is listed once
 _SUMMED = "_su_models_summed"
+_FACTOR = 2654435761  # near 2³² times the golden ratio: it scatters integers
 
 
 def is_sparse(gradient):
@@ -41,11 +42,11 @@ def sum_rows(gradient):
     """Adds the slices of a gradient that belong to the same row.
 
     TensorFlow's gradient of a lookup has one slice for each lookup of a row.
-    The result has each row once, with the sum, in the order of the indices.
-    XLA requires that the number of slices does not change: the remaining
-    slices are zeros for the last row. If the sum of the last row is not
-    finite they repeat it, since Keras' loss scaling checks only the last slice
-    of a row.
+    The result has each row once, with the sum, in the order of the first
+    lookups. XLA requires that the number of slices does not change: the
+    remaining slices are zeros for the last row. If the sum of the last row is
+    not finite they repeat it, since Keras' loss scaling checks only the last
+    slice of a row.
 
     Args:
         gradient: `tf.IndexedSlices`; other gradients are returned unchanged.
@@ -57,25 +58,61 @@ def sum_rows(gradient):
         return gradient
     import tensorflow as tf
 
-    known = gradient.indices.shape[0]
-    n = tf.size(gradient.indices) if known is None else known
-    order = tf.argsort(gradient.indices, stable=True)
-    indices = tf.gather(gradient.indices, order)
-    first = _differs_from_previous(indices)
-    segments = tf.cumsum(tf.cast(first, "int32")) - 1
-    values = tf.gather(gradient.values, order)
+    values, indices = gradient.values, gradient.indices
+    known = indices.shape[0]
+    n = tf.size(indices) if known is None else known
+    places = tf.range(n)
+    first = _first_places(indices, places)
+    segments = tf.cumsum(tf.cast(first == places, "int32")) - 1
+    last = segments[-1:]  # none if there are no slices
+    segments = tf.gather(segments, first)
     wide = tf.cast(values, sum_dtype(values.dtype))
     sums = tf.math.unsorted_segment_sum(wide, segments, n)
     sums = tf.cast(sums, values.dtype)
-    # a second sort would be expensive: a segment's row is its largest index
     rows = tf.math.unsorted_segment_max(indices, segments, n)
-    is_row = tf.range(n) <= segments[-1:]
-    rows = tf.where(is_row, rows, indices[-1:])
-    last = tf.gather(sums, segments[-1:])  # (1, ...)
-    rest = tf.where(tf.math.is_finite(last), tf.zeros_like(last), last)
+    is_row = places <= last
+    rows = tf.where(is_row, rows, tf.gather(rows, last))
+    sum_of_last = tf.gather(sums, last)  # (1, ...)
+    rest = tf.where(
+        tf.math.is_finite(sum_of_last), tf.zeros_like(sum_of_last), sum_of_last
+    )
     is_row = tf.reshape(is_row, [-1, *[1] * (len(sums.shape) - 1)])
     sums = tf.where(is_row, sums, rest)
     return _slices(sums, rows, gradient.dense_shape, True)
+
+
+def _first_places(indices, places):
+    """Returns, for each slice, the place of the first slice of its row.
+
+    Rows are hashed to twice as many cells as there are slices. A cell belongs
+    to the row of its first slice; the other rows are hashed anew. Each round
+    settles at least one row for each cell that is used, so that few rounds are
+    needed, and never more than there are rows.
+
+    Sorting would be simpler, but XLA for CPUs (TensorFlow 2.21) computes all
+    of a step that contains a sort, however short, up to six times as slowly.
+    """
+    import tensorflow as tf
+
+    cells = 2 * tf.size(indices) + 1
+    keys = tf.cast(indices, "int64")
+
+    def is_open(_, settled, __):
+        return tf.logical_not(tf.reduce_all(settled))
+
+    def settle(factor, settled, first):
+        cell = tf.cast(
+            (keys * factor // 2**16) % tf.cast(cells, "int64"), "int32"
+        )
+        taken = tf.where(settled, -1, cell)  # negative ones are dropped
+        owners = tf.math.unsorted_segment_min(places, taken, cells)
+        owner = tf.where(settled, first, tf.gather(owners, cell))
+        agrees = tf.gather(indices, owner) == indices
+        first = tf.where(agrees, owner, first)
+        return (factor * _FACTOR) % 2**32, settled | agrees, first
+
+    start = tf.constant(_FACTOR, "int64"), places < 0, places
+    return tf.while_loop(is_open, settle, start)[2]
 
 
 def choose_rows(gradient, by_rows):

@@ -22,7 +22,7 @@ class ImageTask(Task):
     A subclass also defines `batches_of_samples`.
 
     Args:
-        data: name of the data set; its training images are used.
+        data: name of a data set of images; its training images are used.
     """
 
     sample_endings: ClassVar[tuple[str, ...]] = (".png", ".npy")

@@ -1,7 +1,6 @@
 """Adversarial training on embeddings or inputs: FGM and PGD."""
 
 import keras
-from keras import ops
 
 from su_models.training.base import TrainingWrapper
 from su_models.training.perturbation import perturbation
@@ -133,11 +132,9 @@ class AdversarialTraining(TrainingWrapper):
 
         deltas = self._perturbation.zeros(step, step.x)
         for _ in range(self.steps):
-            _, gradients = step.value_and_gradient(loss, deltas)
-            uphill = self._perturbation.unit(gradients)
+            uphill = self._perturbation.unit(step.ascent(loss, deltas))
             deltas = [
-                ops.stop_gradient(d + size * g)
-                for d, g in zip(deltas, uphill, strict=True)
+                d + size * g for d, g in zip(deltas, uphill, strict=True)
             ]
             deltas = self._perturbation.within(self.epsilon, deltas)
         return deltas

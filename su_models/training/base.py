@@ -8,7 +8,7 @@ import threading
 import keras
 from keras import ops
 
-from su_models.backend.autodiff import value_and_gradient
+from su_models.backend.autodiff import unrecorded, value_and_gradient
 from su_models.backend.random_replay import random_state, replayed
 from su_models.backend.recording_scope import RecordingScope
 from su_models.backend.summing import summing
@@ -262,6 +262,12 @@ class _Step:
         if len(tensors) == 1:
             gradients = [gradients]
         return value / scale, [g / scale for g in gradients]
+
+    def ascent(self, fn, tensors):
+        """Returns the gradients of `fn(*tensors)` as constants, a list."""
+        with unrecorded():
+            _, gradients = self.value_and_gradient(fn, tensors)
+        return [ops.stop_gradient(g) for g in gradients]
 
     def predict(self, inputs, values=(), model=None):
         """Returns the outputs in training mode at other variable values."""

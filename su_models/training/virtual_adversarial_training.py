@@ -214,8 +214,8 @@ class VirtualAdversarialTraining(TrainingWrapper):
         u = moves.confined(inputs, u)
         for _ in range(self.iters):
             ahead = [self.xi * x for x in moves.unit(u)]
-            _, u = step.value_and_gradient(divergence, ahead)
-        return [ops.stop_gradient(self.epsilon * x) for x in moves.unit(u)]
+            u = step.ascent(divergence, ahead)
+        return [self.epsilon * x for x in moves.unit(u)]
 
     def _moved(self, step, inputs, target, deltas):
         """Returns the divergence of the prediction from its target."""

@@ -26,8 +26,8 @@ WHOLE = summed(IDS, VALUES)
 @only_tensorflow
 def test_each_row_comes_once_with_its_sum():
     result = sum_rows(gradient(IDS, VALUES))
-    assert result.indices.numpy().tolist() == [0, 4, 9, 9, 9, 9]
-    np.testing.assert_allclose(result.values[:3], WHOLE[[0, 4, 9]], atol=1e-6)
+    assert result.indices.numpy().tolist() == [4, 0, 9, 9, 9, 9]
+    np.testing.assert_allclose(result.values[:3], WHOLE[[4, 0, 9]], atol=1e-6)
     np.testing.assert_array_equal(result.values[3:], np.zeros((3, 3)))
     np.testing.assert_allclose(densify(result), WHOLE, atol=1e-6)
     assert sum_rows(result) is result  # once is enough
@@ -71,6 +71,66 @@ def test_sums_in_a_graph(ids, jit):
     assert sorted({*rows.numpy()}) == sorted({*ids})
     np.testing.assert_allclose(g, summed(ids, values)[rows.numpy()], atol=1e-6)
     assert touched.numpy().all() and len(rows) == len(ids)
+
+
+@only_tensorflow
+def test_indices_that_are_no_rows_are_added_to_none():
+    """XLA clips them where it reads, and drops them where it writes."""
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True)
+    def run(ids, values):
+        shape = tf.constant([11, 3])
+        return densify(sum_rows(tf.IndexedSlices(values, ids, shape)))
+
+    ids = np.array([4, -1, 4, 11, 10, -1], "int32")
+    kept = [0, 2, 4]
+    np.testing.assert_allclose(
+        run(ids, VALUES), summed(ids[kept], VALUES[kept]), atol=1e-6
+    )
+
+
+@only_tensorflow
+def test_a_compiled_sum_contains_no_sort():
+    """With one, XLA for CPUs compiles all of a step to slow code."""
+    import tensorflow as tf
+
+    @tf.function(jit_compile=True)
+    def run(ids, values):
+        shape = tf.constant([11, 3])
+        return densify(sum_rows(tf.IndexedSlices(values, ids, shape)))
+
+    ids = np.array(IDS, "int32")
+    text = run.experimental_get_compiler_ir(ids, VALUES)(stage="hlo")
+    assert " scatter(" in text and " sort(" not in text
+
+
+@only_tensorflow
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("high", [5, 700, 2**31 - 1])
+def test_sums_of_many_rows(high, jit):
+    import tensorflow as tf
+
+    random = np.random.default_rng(high)
+    ids = random.integers(high, size=1000, dtype="int32")
+    values = random.normal(size=(1000, 2)).astype("float32")
+
+    @tf.function(jit_compile=jit)
+    def run(ids, values):
+        slices = tf.IndexedSlices(values, ids, tf.constant([high, 2]))
+        result = sum_rows(slices)
+        return result.values, result.indices
+
+    sums, rows = run(ids, values)
+    _, places, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    n = len(places)
+    expected = np.zeros((n, 2))
+    np.add.at(expected, inverse, values.astype("float64"))
+    order = np.argsort(places)  # rows come in the order of their first slices
+    np.testing.assert_array_equal(rows[:n], ids[np.sort(places)])
+    np.testing.assert_array_equal(rows[n:], rows[n - 1])
+    np.testing.assert_allclose(sums[:n], expected[order], atol=1e-4)
+    np.testing.assert_array_equal(sums[n:], 0)
 
 
 @only_tensorflow

@@ -255,6 +255,28 @@ def test_fit_compiles_on_pytorch(name):
     np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "torch", reason="others differentiate programs"
+)
+@pytest.mark.parametrize(
+    "name", ["AdversarialTraining", "VirtualAdversarialTraining"]
+)
+def test_pytorch_keeps_no_graph_of_an_ascent(name, monkeypatch):
+    import torch
+
+    grad, kept = torch.autograd.grad, []
+
+    def noted(*args, create_graph=False, **kwargs):
+        kept.append(create_graph)
+        return grad(*args, create_graph=create_graph, **kwargs)
+
+    monkeypatch.setattr(torch.autograd, "grad", noted)
+    _, net = wrapped(name)
+    net.compile("sgd", crossentropy(), jit_compile=False)
+    net.train_on_batch(*data())
+    assert kept and not any(kept)
+
+
 @each_wrapper
 def test_gradients_are_accumulated(name):
     x, y = data()

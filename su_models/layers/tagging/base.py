@@ -197,12 +197,16 @@ def neighbours(real):
         real step, and the next one. `exists` is False where there is none and
         at masked steps; the index is then that of an arbitrary step.
     """
-    n = ops.shape(real)[1]
-    steps = ops.expand_dims(ops.arange(n, dtype="int32"), 0)  # (1, n)
-    # the real steps first, in their order
-    order = ops.argsort(ops.where(real, steps, steps + n), axis=1)
-    order = ops.cast(order, "int32")
+    b, n = ops.shape(real)
     rank = ops.cumsum(ops.cast(real, "int32"), axis=1) - 1  # (b, n)
+    # The real steps first, in their order, and a column for what the masked
+    # steps write. No sort: see `backend.sparse_rows`.
+    columns = ops.where(real, rank, n)
+    rows = ops.arange(b, dtype="int32")[:, None] * (n + 1)
+    places = ops.reshape(rows + columns, (-1, 1))
+    steps = ops.zeros_like(rank) + ops.arange(n, dtype="int32")
+    order = ops.scatter(places, ops.reshape(steps, (-1,)), (b * (n + 1),))
+    order = ops.reshape(order, (b, n + 1))
     count = rank[:, -1:] + 1  # (b, 1)
     pairs = []
     for wanted in (rank - 1, rank + 1):
