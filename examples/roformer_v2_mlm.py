@@ -79,15 +79,15 @@ DATA = "SU_MODELS_DATA"
 class Config:
     """Sizes and rates of both models."""
 
-    hidden_size: int = 192
+    hidden_size: int = 128
     num_hidden_layers: int = 4
-    num_attention_heads: int = 3
+    num_attention_heads: int = 4
     length: int = 64  # number of tokens of a row
     masked: int = 12  # number of characters of a row to predict in training
     judged: int = 9  # the same, in validation and test
     batch: int = 32
-    trial: int = 400  # number of steps of the short trainings
-    steps: int = 3200
+    trial: int = 800  # number of steps of the short trainings
+    steps: int = 6000
     turn: int = 100  # number of steps between two validations
     learning_rate: float = 3e-3  # falls to 0 in a straight line
     ramp: float = 0.25  # share of the steps in which α rises
