@@ -34,7 +34,26 @@ python examples/roformer_v2_mlm.py --smoke    (some seconds)
 It needs the vocabulary at $SU_MODELS_DATA/vocab/roformer_v2_char.txt, or
 `--vocabulary`. The same command resumes a killed run. The seed is 0.
 
-FIGURES
+Measured on 2026-11-30 by the first command, TensorFlow 2.21 with XLA on two
+cores of a shared AMD EPYC, under other load (5 to 8) most of the time, and
+resumed three times: 56 minutes of training in total. "alpha" had the lower
+validation loss after 800 steps (6.07 and 6.13). Accuracy in % on the masked
+characters of test texts, and the mean loss:
+
+                      Tang  Song ci   news  reviews  passages   mean   loss
+    most frequent      7.4      6.4    0.0      5.1       4.1    4.6  7.018
+    left neighbor     11.0      9.9    5.5     14.7       9.1   10.0  5.925
+    both neighbors    15.4     15.0   15.0     27.8      15.9   17.8  4.897
+    alpha, 800 steps  17.0     12.8    4.7     14.7       9.0   11.6  6.127
+    plain, 800 steps  17.0     12.1    3.9     13.9       8.4   11.1  6.184
+    alpha, 6 000      23.3     23.9   16.6     33.6      21.0   23.7  4.781
+
+It passes the counting models after 2 000 steps (accuracy) and 4 400 (loss), and
+still improves when the rate reaches 0. With 2.3 million weights and 12 million
+characters read it knows set phrases and the form of verse (a comma after five
+or seven characters), but hardly any names or numbers. Characters without a
+token, in % of all (of different ones): Tang poems 27.5 (51.3), simplified 0.8
+(28.0); passages in traditional characters 27.5 (36.3), simplified 0.2 (1.6).
 """
 
 import argparse
@@ -55,6 +74,7 @@ from matplotlib.figure import Figure
 from scipy.sparse import csr_matrix
 
 from su_models.backend import has_xla
+from su_models.backend.untuned import untuned
 from su_models.checkpoints import save_checkpoint
 from su_models.data import load
 from su_models.models import build_transformer_model
@@ -499,7 +519,7 @@ def train(name, model, batches, valid, config, folder):
     bar = TrainingBar(config.steps, begun * config.turn)
     with bar:
         model.fit(
-            batches,
+            untuned(batches),
             initial_epoch=begun,
             epochs=config.steps // config.turn,
             validation_data=valid,
