@@ -51,8 +51,9 @@ class BeamSearch(Search):
 
     >>> def step(tokens, cache, index):  # 1, 1, 1 or 2, 0, 0
     ...     first = keras.ops.array([[[-9.0, 0.1, 0.0]] * 2])
-    ...     after = keras.ops.one_hot(3 * (tokens == 1), 3)
-    ...     return keras.ops.where(index == 0, first, 9 * after), cache
+    ...     sure = keras.ops.where(tokens == 1, 0.0, 9.0)[..., None]
+    ...     after = sure * keras.ops.array([1.0, 0.0, 0.0])
+    ...     return keras.ops.where(index == 0, first, after), cache
     >>> search = su_models.generation.BeamSearch(3, beam_size=2)
     >>> ids = search(step, keras.ops.array([0]), ()).ids
     >>> keras.ops.convert_to_numpy(ids).tolist()

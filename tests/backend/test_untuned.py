@@ -44,7 +44,7 @@ def test_inputs_may_be_nested():
         ({"x": x, "scale": scale}, names),
     ):
         model = keras.Model(inputs, total)
-        model.compile("sgd", "mae")
+        model.compile("sgd", "mse")
         batches = Minibatches((given, target), 4, 3, seed=0)
         history = model.fit(untuned(batches), shuffle=False, verbose=0)
         assert history.history["loss"][0] < 1e-5
