@@ -41,7 +41,10 @@ def load(folder):
 
 
 @only_tensorflow
-@pytest.mark.parametrize(("beam_size", "n"), [(3, 6), (1, 6), (2, 4)])
+@pytest.mark.parametrize(
+    ("beam_size", "n"),
+    [(2, 4), *(pytest.param(k, 6, marks=pytest.mark.slow) for k in (1, 3))],
+)
 def test_the_artifact_generates_the_same(exported, beam_size, n):
     model, folder = exported
     ids = PADDED.astype("int32")

@@ -50,6 +50,7 @@ def test_new_weights_need_no_new_program():
 @pytest.mark.skipif(
     keras.config.backend() == "torch", reason="PyTorch compiles nothing"
 )
+@pytest.mark.slow
 def test_a_hundred_lengths_need_at_most_six_programs():
     model, traces = build("gpt2", max_position=128), []
 
