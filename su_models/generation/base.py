@@ -77,6 +77,7 @@ class Search:
         reorder: function `(cache, parents)` that returns the cache of the
             rows `parents`, int32 `(batch, rows)`. Defaults to a gather of all
             tensors of the cache, `(batch, rows, ...)`.
+        **kwargs: further arguments of the subclass.
 
     Returns:
         A `Generated`.
@@ -117,9 +118,16 @@ class Search:
         self.allowed_tokens = allowed_tokens
 
     def __call__(
-        self, step, tokens, cache, limit=None, history=None, reorder=None
+        self,
+        step,
+        tokens,
+        cache,
+        limit=None,
+        history=None,
+        reorder=None,
+        **kwargs,
     ):
-        state = self.begin(tokens, cache, history)
+        state = self.begin(tokens, cache, history, **kwargs)
         state = self.advance(step, state, limit, reorder)
         return self.end(state)
 

@@ -81,20 +81,6 @@ class BeamSearch(Search):
         )
         self.bans_early_end = finished == "keep"
 
-    def __call__(
-        self,
-        step,
-        tokens,
-        cache,
-        limit=None,
-        history=None,
-        reorder=None,
-        width=None,
-    ):
-        state = self.begin(tokens, cache, history, width)
-        state = self.advance(step, state, limit, reorder)
-        return self.end(state)
-
     def begin(self, tokens, cache, history=None, width=None):
         state = super().begin(tokens, cache, history)
         if width is not None or self.rule == "drop":

@@ -62,20 +62,6 @@ class RandomSampling(RowSearch):
             "top_p", top_p, above=0, most=1, optional=True
         )
 
-    def __call__(
-        self,
-        step,
-        tokens,
-        cache,
-        limit=None,
-        history=None,
-        reorder=None,
-        uniforms=None,
-    ):
-        state = self.begin(tokens, cache, history, uniforms)
-        state = self.advance(step, state, limit, reorder)
-        return self.end(state)
-
     def begin(self, tokens, cache, history=None, uniforms=None):
         state = super().begin(tokens, cache, history)
         uniforms = ops.convert_to_tensor(uniforms, "float32")
