@@ -107,7 +107,9 @@ def generate(
             as its text has one of them. Not for beam search.
         tokenizer: an object whose `decode(ids)` returns text, for
             `stop_strings`.
-        progress: bool. Whether to show a progress bar over the batches.
+        progress: bool. Whether to show a progress bar over the batches. Or a
+            function `(done, total)` of numbers of prompts, which is called
+            after each batch.
 
     Returns:
         int32 array `(batch, max_new_tokens)`, or `(batch,
@@ -141,7 +143,8 @@ def generate(
     _check_vocabulary(plan.vocab_size, beam_size, end_id, allowed_tokens)
     prompts = Prompts(token_ids, segment_ids, prompt_lengths, plan.vocab_size)
     check_flag("return_scores", return_scores)
-    check_flag("progress", progress)
+    if not callable(progress):
+        check_flag("progress", progress)
     method = _method(beam_size, top_k, top_p, temperature)
     rows = check_size("num_return_sequences", num_return_sequences)
     options = {
