@@ -43,13 +43,12 @@ def load_quatrains(halves=True):
             both = text[:middle], text[middle:]
             if all(map(lines_of, both)):
                 parts += [(half, title) for half in both]
-    pairs = _simplified([*whole.items(), *parts])
-    quatrains = [*dict.fromkeys(pairs[: len(whole)])]
+    quatrains = _simplified(whole.items())
     order = np.random.default_rng(0).permutation(len(quatrains))
     count = max(round(HELD_OUT * len(order)), 1)
     test = [quatrains[i] for i in order[:count]]
     known = {poem for _, poem in test}
-    rest = [*(quatrains[i] for i in order[count:]), *pairs[len(whole) :]]
+    rest = [*(quatrains[i] for i in order[count:]), *_simplified(parts)]
     train = [pair for pair in dict.fromkeys(rest) if pair[1] not in known]
     return {"train": train, "test": test}
 
@@ -74,8 +73,16 @@ def vocabulary(pairs, min_count=1):
 
 
 def _simplified(rows):
-    """Returns pairs of a title and a poem for rows of a poem and a title."""
+    """Returns different pairs of a title and a poem, in their order.
+
+    Args:
+        rows: pairs of a poem and a title in traditional characters.
+    """
+    if not rows:
+        return []
     poems, titles = zip(*rows, strict=True)
     simplify = simplifier()
     titles = [" ".join(title.split()) for title in titles]
-    return [*zip(simplify(titles), simplify(list(poems)), strict=True)]
+    pairs = zip(simplify(titles), simplify(list(poems)), strict=True)
+    # a few simplified characters are in no block that `is_cjk` knows
+    return [pair for pair in dict.fromkeys(pairs) if lines_of(pair[1])]

@@ -1,9 +1,8 @@
 """Base of the tasks that write text."""
 
 import dataclasses
+import os
 from typing import ClassVar
-
-import numpy as np
 
 from su_models.models.decoding.generate import generate
 from su_models.tasks.base import Task
@@ -68,9 +67,9 @@ class TextTask(Task):
             top_p, top_k, temperature, beam_size, allowed_tokens: see
                 `su_models.models.generate`. The default is to sample with a
                 `top_p` of 0.9.
-            stream: optional function that is called after each token with the
-                new characters of each text, a list of str. Not for beam
-                search.
+            stream: optional function that is called after each token, and
+                at the end, with the new characters of each text, a list of
+                str. Not for beam search.
             progress: bool, or a function of the numbers of finished and of
                 all texts.
 
@@ -94,7 +93,7 @@ class TextTask(Task):
         ids, segments = self.prompts(tokenizer, texts)
         pieces = None
         if stream is not None:
-            pieces = _Pieces(tokenizer.decode, len(texts), stream)
+            pieces = _Pieces(tokenizer, len(texts), stream)
         made = generate(
             model,
             ids,
@@ -111,7 +110,10 @@ class TextTask(Task):
             stream=pieces,
             progress=progress,
         )
-        return [tokenizer.decode(row) for row in made.tolist()]
+        texts = [tokenizer.decode(row) for row in made.tolist()]
+        if pieces is not None:
+            pieces.end(texts)
+        return texts
 
 
 def tokenizer_of(tokens):
@@ -122,24 +124,37 @@ def tokenizer_of(tokens):
 class _Pieces:
     """Sends what each new token adds to the texts.
 
+    A character is sent as soon as no further token can change it: the space in
+    "' s" is removed if another word follows.
+
     Args:
-        decode: function from a list of ids to text.
+        tokenizer: the `Tokenizer` of the model.
         count: int. Number of texts.
         send: function of a list of str.
     """
 
-    def __init__(self, decode, count, send):
-        self.decode, self.send = decode, send
-        self.ids = [[] for _ in range(count)]
-        self.shown = [""] * count
+    def __init__(self, tokenizer, count, send):
+        self.tokenizer, self.send = tokenizer, send
+        self.tokens = [[] for _ in range(count)]
+        self.sent = [0] * count  # numbers of characters
 
-    def __call__(self, step, tokens):
-        pieces = []
-        for i, token in enumerate(np.asarray(tokens).tolist()):
-            self.ids[i].append(token)
-            text, shown = self.decode(self.ids[i]), self.shown[i]
-            # a token may also change the space before it; then wait
-            piece = text[len(shown) :] if text.startswith(shown) else ""
-            self.shown[i] = shown + piece
-            pieces.append(piece)
-        self.send(pieces)
+    def __call__(self, step, ids):
+        texts = []
+        for tokens, i in zip(self.tokens, ids.tolist(), strict=True):
+            tokens.append(self.tokenizer.id_to_token(i))
+            both = (self._text(tokens), self._text([*tokens, "a"]))
+            texts.append(os.path.commonprefix(both))
+        self._send(texts)
+
+    def end(self, texts):
+        """Sends the rest of the final texts."""
+        if any(n < len(x) for n, x in zip(self.sent, texts, strict=True)):
+            self._send(texts)
+
+    def _send(self, texts):
+        pairs = [*zip(self.sent, texts, strict=True)]
+        self.sent = [max(n, len(text)) for n, text in pairs]
+        self.send([text[n:] for n, text in pairs])
+
+    def _text(self, tokens):
+        return self.tokenizer.decode(None, tokens)

@@ -61,6 +61,22 @@ def test_titles_and_poems_are_simplified(monkeypatch):
         ]
 
 
+def test_a_poem_with_an_unknown_simplified_character_is_left_out(monkeypatch):
+    before = load_quatrains()
+    monkeypatch.setattr(
+        quatrains,
+        "simplifier",
+        lambda: (
+            lambda texts: [text.replace("盈", "\U0002ceb8") for text in texts]
+        ),
+    )
+    load_quatrains.cache_clear()
+    after = load_quatrains()
+    counts = [sum(map(len, splits.values())) for splits in (before, after)]
+    assert 0 < counts[1] < counts[0]
+    assert all(lines_of(p) for pairs in after.values() for _, p in pairs)
+
+
 def test_the_vocabulary_is_that_of_frequent_characters():
     pairs = [("天 a天", "玄黄，"), ("天", "黄宇。")]
     assert vocabulary(pairs) == [*SPECIALS, "天", "黄", "宇", "玄"]
