@@ -133,9 +133,7 @@ class AdversarialTraining(TrainingWrapper):
         deltas = self._perturbation.zeros(step, step.x)
         for _ in range(self.steps):
             uphill = self._perturbation.unit(step.ascent(loss, deltas))
-            deltas = [
-                d + size * g for d, g in zip(deltas, uphill, strict=True)
-            ]
+            deltas = [d + size * g for d, g in zip(deltas, uphill, strict=True)]
             deltas = self._perturbation.within(self.epsilon, deltas)
         return deltas
 

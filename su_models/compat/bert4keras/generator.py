@@ -1,0 +1,164 @@
+"""bert4keras' template of data generators, in a form that Keras 3 takes."""
+
+import itertools
+
+import numpy as np
+
+from su_models.text.pad_sequences import pad_sequences
+from su_models.utils.checks import check_size
+
+# batches that are made in advance to find two of different shapes
+_AHEAD = 8
+
+
+class DataGenerator:
+    """Base of generators of batches, which define `__iter__`.
+
+    A subclass defines `__iter__(self, random=False)`, which takes the samples
+    from `self.sample(random)` and yields batches: a pair of inputs and
+    targets, with None as targets if the model's own layers add its loss.
+
+    Args:
+        data: list of samples, or an iterable without a length, which is
+            iterated anew in each epoch.
+        batch_size: int > 0.
+        buffer_size: int > 0. Number of samples of an iterable that are
+            shuffled among each other. Defaults to 1000 batches.
+    """
+
+    def __init__(self, data, batch_size=32, buffer_size=None):
+        self.data = data
+        self.batch_size = check_size("batch_size", batch_size)
+        self.buffer_size = buffer_size or batch_size * 1000
+        self.steps = None
+        if hasattr(data, "__len__"):
+            self.steps = -(-len(data) // batch_size)
+
+    def __len__(self):
+        return self.steps
+
+    def sample(self, random=False):
+        """Yields pairs of "is this the last sample?" and a sample."""
+        samples = self._shuffled() if random else iter(self.data)
+        for current, following in itertools.pairwise(
+            itertools.chain(samples, [_END])
+        ):
+            yield following is _END, current
+
+    def _shuffled(self):
+        if self.steps is not None:
+            for i in np.random.permutation(len(self.data)):
+                yield self.data[i]
+            return
+        buffer = []
+        for item in self.data:
+            buffer.append(item)
+            if len(buffer) > self.buffer_size:
+                yield buffer.pop(np.random.randint(len(buffer)))
+        while buffer:
+            yield buffer.pop(np.random.randint(len(buffer)))
+
+    def __iter__(self, random=False):
+        raise NotImplementedError(f"{type(self).__name__}.__iter__")
+
+    def forfit(self, random=True):
+        """Yields batches without end, for `fit`.
+
+        Keras 3 takes tuples, and learns from the first two batches which axes
+        vary. So lists become tuples, targets of None are left out, and if the
+        first two batches are alike in an axis in which a later one of the
+        first eight differs, that one comes second.
+        """
+        batches = (_as_tuples(batch) for batch in self._endless(random))
+        first = list(itertools.islice(batches, _AHEAD))
+        yield from _varied(first)
+        yield from batches
+
+    def fortest(self, random=False):
+        """Yields the inputs of batches without end, for `predict`."""
+        for inputs, *_ in self.forfit(random):
+            yield (inputs,)
+
+    def _endless(self, random):
+        while True:
+            yield from self.__iter__(random)
+
+    def to_dataset(self, types, shapes, names=None, padded_batch=False):
+        """Yields batches without end, of a generator that yields samples.
+
+        Differs: the result is a generator of NumPy arrays on every backend,
+        not a `tf.data.Dataset`; `fit` takes it in the same way.
+
+        Args:
+            types: dtypes of the arrays of a sample: a tuple of str, or a
+                list of tuples for inputs and targets.
+            shapes: their shapes in the same structure; None in a shape is an
+                axis that varies.
+            names: optional names of the arrays in the same structure; a batch
+                then consists of dicts.
+            padded_batch: bool. Whether the axes of size None are padded.
+        """
+        of_pairs = isinstance(types[0], (list, tuple))
+        if not of_pairs:
+            types, shapes, names = [types], [shapes], names and [names]
+        samples = self._endless(random=True)
+        while True:
+            rows = list(itertools.islice(samples, self.batch_size))
+            rows = rows if of_pairs else [[row] for row in rows]
+            batch = []
+            for i, dtypes in enumerate(types):
+                columns = zip(*(row[i] for row in rows), strict=True)
+                arrays = tuple(
+                    _stacked(column, dtype, shape, padded_batch)
+                    for column, dtype, shape in zip(
+                        columns, dtypes, shapes[i], strict=True
+                    )
+                )
+                if names:
+                    arrays = dict(zip(names[i], arrays, strict=True))
+                batch.append(arrays)
+            yield tuple(batch) if of_pairs or names else batch[0]
+
+
+_END = object()
+
+
+def _stacked(rows, dtype, shape, padded):
+    """Returns the arrays of several samples as one."""
+    if padded and None in shape:
+        rows = pad_sequences(rows, seq_dims=len(shape))
+    return np.asarray(rows, dtype)
+
+
+def _as_tuples(batch):
+    """Returns a batch as a tuple of arrays, or of tuples of arrays."""
+    parts = [
+        tuple(part) if isinstance(part, list) else part
+        for part in (batch if isinstance(batch, (list, tuple)) else [batch])
+    ]
+    while len(parts) > 1 and parts[-1] is None:
+        parts.pop()
+    return tuple(parts)
+
+
+def _varied(batches):
+    """Returns batches whose first two differ where any two differ."""
+    shapes = [_sizes(batch) for batch in batches]
+    if len({len(s) for s in shapes}) != 1:
+        return batches
+    different = [
+        sum(a != b for a, b in zip(shapes[0], sizes, strict=True))
+        for sizes in shapes
+    ]
+    second = int(np.argmax(different))
+    if len(batches) > 1 and different[1] < different[second]:
+        batches.insert(1, batches.pop(second))
+    return batches
+
+
+def _sizes(batch):
+    """Returns the sizes of all axes of a batch but the first ones."""
+    arrays = []
+    for part in batch:
+        arrays += part if isinstance(part, tuple) else [part]
+    return [size for x in arrays for size in np.shape(x)[1:]]
