@@ -299,6 +299,12 @@ def search_layer(inputs, name, exclude_from=None):
     else:
         layer = isinstance(inputs, keras.layers.Layer)
         outputs = inputs.output if layer else inputs
+        if not keras.backend.is_keras_tensor(outputs):
+            raise ValueError(
+                "`inputs` must be a symbolic tensor, a layer or a model; "
+                "Keras 3 passes losses other tensors, which do not know their "
+                f"layers. Received: inputs={outputs!r}"
+            )
         sources = keras.utils.get_source_inputs(outputs)
         layers = keras.Model(sources, outputs).layers
     while layers:

@@ -114,7 +114,9 @@ class DataGenerator:
                         columns, dtypes, shapes[i], strict=True
                     )
                 )
-                if names:
+                if names and i and len(arrays) == 1:
+                    (arrays,) = arrays  # Keras 3 takes no dict for one output
+                elif names:
                     arrays = dict(zip(names[i], arrays, strict=True))
                 batch.append(arrays)
             yield tuple(batch) if of_pairs or names else batch[0]

@@ -13,7 +13,7 @@ from keras import ops
 SAME = (
     "abs all any arange cast clip cos cumsum dot elu equal exp eye greater "
     "greater_equal less less_equal log logsumexp max maximum mean min minimum "
-    "not_equal ones ones_like relu reverse round shape sigmoid sign sin "
+    "not_equal ones ones_like relu round shape sigmoid sign sin "
     "softmax softplus softsign sqrt square stack std stop_gradient sum tanh "
     "tile transpose var where zeros zeros_like"
 ).split()
@@ -176,6 +176,11 @@ def prod(x, axis=None, keepdims=False):
 def repeat_elements(x, rep, axis):
     """Returns x with each entry along an axis repeated beside itself."""
     return ops.repeat(x, rep, axis=axis)
+
+
+def reverse(x, axes):
+    """Returns x with the entries along some axes in reverse order."""
+    return ops.flip(x, axis=axes)
 
 
 def squeeze(x, axis):

@@ -6,8 +6,14 @@ Names of `keras.layers` are available as well, as in bert4keras.
 import keras
 from keras import ops
 
+from su_models.compat.bert4keras.attention import (
+    GatedAttentionUnit,
+    MultiHeadAttention,
+)
 from su_models.compat.bert4keras.backend import sequence_masking
 from su_models.layers.core.embedding import Embedding as OurEmbedding
+from su_models.layers.core.feed_forward import FeedForward
+from su_models.layers.merging.add import Add
 from su_models.layers.normalization.layer_normalization import (
     LayerNormalization as OurLayerNormalization,
 )
@@ -39,7 +45,7 @@ from su_models.layers.tagging.maximum_entropy_markov_model import (
     MaximumEntropyMarkovModel as OurMaximumEntropyMarkovModel,
 )
 
-_OURS = [
+__all__ = [
     "Add",
     "Concatenate1D",
     "ConditionalRandomField",
@@ -61,7 +67,7 @@ _OURS = [
     "SinusoidalPositionEmbedding",
 ]
 # `from ...layers import *` gives Keras' layers too
-__all__ = sorted({*_OURS, *(n for n in dir(keras.layers) if n[0].isupper())})
+__all__ += [name for name in dir(keras.layers) if name[0].isupper()]
 
 _register = keras.saving.register_keras_serializable("su_models.bert4keras")
 
@@ -242,6 +248,9 @@ class _OfQueryAndValue:
         if isinstance(inputs, (list, tuple)):
             inputs, value = inputs
         return super().__call__(inputs, value=value, **kwargs)
+
+    def build(self, query_shape, value_shape=None):
+        super().build(query_shape, value_shape)
 
 
 @_register

@@ -13,7 +13,8 @@ class WebServing:
     It uses Python's own server, and handles one request after the other.
 
         web = WebServing(port=8864)
-        web.route("/similar", similar, {"text": (None, True), "n": (int, False)})
+        arguments = {"text": (None, True), "n": (int, False)}
+        web.route("/similar", similar, arguments)
         web.start()
 
     Then `http://127.0.0.1:8864/similar?text=...` returns `{"code": 0, "desc":
