@@ -28,7 +28,6 @@ __all__ = [
     "flatten",
     "gelu_erf",
     "gelu_tanh",
-    "get_available_gpus",
     "keras",
     "leaky_relu",
     "multilabel_categorical_crossentropy",
@@ -47,6 +46,8 @@ __all__ = [
     "where",
 ]
 
+_register = keras.saving.register_keras_serializable("su_models.bert4keras")
+
 swish = keras.activations.silu
 _FAR = 1e12  # a score that excludes a label; log-sum-exp needs it finite
 
@@ -54,12 +55,13 @@ _FAR = 1e12  # a score that excludes a label; log-sum-exp needs it finite
 # ---- activations
 
 
+@_register
 def gelu_erf(x):
     """Returns the exact GELU."""
     return keras.activations.gelu(x)
 
 
-_GELU = {"erf": gelu_erf, "tanh": gelu_tanh}
+_GELU = {"erf": keras.activations.gelu, "tanh": gelu_tanh}
 _chosen = ["erf"]  # changed by `set_gelu` only
 
 
@@ -79,6 +81,7 @@ def chosen_activation(act):
     return _GELU[_chosen[0]] if act == "gelu" else act
 
 
+@_register
 def leaky_relu(x, alpha=0.2):
     """Returns x where positive, else `alpha * x`."""
     return ops.leaky_relu(x, negative_slope=alpha)
@@ -97,7 +100,7 @@ def align(tensor, axes, ndim=None):
     """
     ndim = ndim or max(axes) + 1
     kept = {axis % ndim for axis in axes}
-    return ops.expand_dims(tensor, [i for i in range(ndim) if i not in kept])
+    return ops.expand_dims(tensor, tuple({*range(ndim)} - kept))
 
 
 def where(cond, x, y):
@@ -199,7 +202,7 @@ def sinusoidal_embeddings(pos, dim, base=10000):
     return sinusoids(pos, dim, float(base), K.floatx())
 
 
-@keras.saving.register_keras_serializable(package="su_models.bert4keras")
+@_register
 class Sinusoidal(keras.initializers.Initializer):
     """Initializes a table with `sinusoidal_embeddings`."""
 
@@ -231,6 +234,7 @@ def apply_rotary_position_embeddings(sinusoidal, *tensors):
 # ---- losses
 
 
+@_register
 def multilabel_categorical_crossentropy(y_true, y_pred):
     """Returns the multi-label cross-entropy, `(...)`.
 
@@ -245,6 +249,7 @@ def multilabel_categorical_crossentropy(y_true, y_pred):
     return log_sum_of_both(y_true, y_pred)
 
 
+@_register
 def sparse_multilabel_categorical_crossentropy(y_true, y_pred, mask_zero=False):
     """Returns the multi-label cross-entropy for lists of labels, `(...)`.
 
@@ -297,16 +302,17 @@ def search_layer(inputs, name, exclude_from=None):
     if isinstance(inputs, keras.Model):
         layers = [inputs]
     else:
-        layer = isinstance(inputs, keras.layers.Layer)
-        outputs = inputs.output if layer else inputs
-        if not keras.backend.is_keras_tensor(outputs):
+        if isinstance(inputs, keras.layers.Layer):
+            inputs = inputs.output
+        tensor = keras.tree.flatten(inputs)[0]
+        if not keras.backend.is_keras_tensor(tensor):
             raise ValueError(
                 "`inputs` must be a symbolic tensor, a layer or a model; "
                 "Keras 3 passes losses other tensors, which do not know their "
-                f"layers. Received: inputs={outputs!r}"
+                f"layers. Received: inputs={inputs!r}"
             )
-        sources = keras.utils.get_source_inputs(outputs)
-        layers = keras.Model(sources, outputs).layers
+        sources = keras.utils.get_source_inputs(tensor)
+        layers = keras.Model(sources, tensor).layers
     while layers:
         layer = layers.pop()
         if layer.name == name and layer not in (exclude_from or ()):
@@ -314,11 +320,6 @@ def search_layer(inputs, name, exclude_from=None):
         if isinstance(layer, keras.Model):
             layers += layer.layers
     return None
-
-
-def get_available_gpus():
-    """Returns the names of the GPUs, a list."""
-    return keras.distribution.list_devices("gpu")
 
 
 def symbolic(f):

@@ -70,9 +70,7 @@ class DataGenerator:
         first eight differs, that one comes second.
         """
         batches = (_as_tuples(batch) for batch in self._endless(random))
-        first = list(itertools.islice(batches, _AHEAD))
-        yield from _varied(first)
-        yield from batches
+        yield from _varied(batches)
 
     def fortest(self, random=False):
         """Yields the inputs of batches without end, for `predict`."""
@@ -101,35 +99,42 @@ class DataGenerator:
         of_pairs = isinstance(types[0], (list, tuple))
         if not of_pairs:
             types, shapes, names = [types], [shapes], names and [names]
-        samples = self._endless(random=True)
-        while True:
-            rows = list(itertools.islice(samples, self.batch_size))
-            rows = rows if of_pairs else [[row] for row in rows]
-            batch = []
-            for i, dtypes in enumerate(types):
-                columns = zip(*(row[i] for row in rows), strict=True)
-                arrays = tuple(
-                    _stacked(column, dtype, shape, padded_batch)
-                    for column, dtype, shape in zip(
-                        columns, dtypes, shapes[i], strict=True
-                    )
-                )
-                if names and i and len(arrays) == 1:
-                    (arrays,) = arrays  # Keras 3 takes no dict for one output
-                elif names:
-                    arrays = dict(zip(names[i], arrays, strict=True))
-                batch.append(arrays)
-            yield tuple(batch) if of_pairs or names else batch[0]
+
+        def batches():
+            samples = self._endless(random=True)
+            while True:
+                rows = list(itertools.islice(samples, self.batch_size))
+                rows = rows if of_pairs else [[row] for row in rows]
+                parts = [
+                    _stacked([row[i] for row in rows], *one, padded_batch)
+                    for i, one in enumerate(zip(types, shapes, strict=True))
+                ]
+                if names:
+                    parts = [*map(_named, parts, names, [False, True])]
+                yield tuple(parts) if of_pairs or names else parts[0]
+
+        yield from _varied(batches())
 
 
 _END = object()
 
 
-def _stacked(rows, dtype, shape, padded):
-    """Returns the arrays of several samples as one."""
-    if padded and None in shape:
-        rows = pad_sequences(rows, seq_dims=len(shape))
-    return np.asarray(rows, dtype)
+def _stacked(rows, dtypes, shapes, padded):
+    """Returns a tuple of arrays, each of one entry of all rows."""
+    columns = zip(*rows, strict=True)
+    arrays = []
+    for column, dtype, shape in zip(columns, dtypes, shapes, strict=True):
+        if padded and None in shape:
+            column = pad_sequences(column, seq_dims=len(shape))
+        arrays.append(np.asarray(column, dtype))
+    return tuple(arrays)
+
+
+def _named(arrays, names, are_targets):
+    """Returns a dict of arrays; Keras 3 takes none for a single target."""
+    if are_targets and len(arrays) == 1:
+        return arrays[0]
+    return dict(zip(names, arrays, strict=True))
 
 
 def _as_tuples(batch):
@@ -144,23 +149,29 @@ def _as_tuples(batch):
 
 
 def _varied(batches):
-    """Returns batches whose first two differ where any two differ."""
-    shapes = [_sizes(batch) for batch in batches]
-    if len({len(s) for s in shapes}) != 1:
-        return batches
+    """Yields batches, of which the first two differ where any two differ.
+
+    Args:
+        batches: an iterator.
+    """
+    first = list(itertools.islice(batches, _AHEAD))
+    shapes = [_sizes(batch) for batch in first]
     different = [
-        sum(a != b for a, b in zip(shapes[0], sizes, strict=True))
+        sum(a != b for a, b in zip(shapes[0], sizes, strict=False))
         for sizes in shapes
     ]
-    second = int(np.argmax(different))
-    if len(batches) > 1 and different[1] < different[second]:
-        batches.insert(1, batches.pop(second))
-    return batches
+    second = int(np.argmax(different)) if first else 0
+    if len(first) > 1 and different[1] < different[second]:
+        first.insert(1, first.pop(second))
+    yield from first
+    yield from batches
 
 
 def _sizes(batch):
     """Returns the sizes of all axes of a batch but the first ones."""
     arrays = []
     for part in batch:
+        if isinstance(part, dict):
+            part = tuple(part.values())
         arrays += part if isinstance(part, tuple) else [part]
     return [size for x in arrays for size in np.shape(x)[1:]]

@@ -292,6 +292,6 @@ def _replacement(name):
 
 def _indices(x):
     """Returns integers of numbers of any dtype."""
-    if "int" in keras.backend.standardize_dtype(getattr(x, "dtype", "int32")):
-        return x
-    return ops.cast(x, "int32")
+    if not hasattr(x, "dtype"):
+        x = np.asarray(x)
+    return x if "int" in dtype(x) else ops.cast(x, "int32")

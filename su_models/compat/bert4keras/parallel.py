@@ -1,5 +1,6 @@
 """bert4keras' `parallel_apply`: a function over items, in several workers."""
 
+import functools
 import multiprocessing
 import multiprocessing.pool
 import threading
@@ -17,9 +18,13 @@ def _start(func, seeds):
         np.random.seed(seeds.get())
 
 
-def _apply(pair):
+def _apply(func, pair):
     i, item = pair
-    return i, _worker["func"](item)
+    return i, func(item)
+
+
+def _apply_started(pair):
+    return _apply(_worker["func"], pair)
 
 
 def parallel_apply_generator(
@@ -40,18 +45,19 @@ def parallel_apply_generator(
             random ones; None or False for none.
     """
     check_size("workers", workers)
-    room = threading.BoundedSemaphore(
-        check_size("max_queue_size", max_queue_size)
-    )
+    check_size("max_queue_size", max_queue_size)
+    room, stopped = threading.Semaphore(max_queue_size), threading.Event()
 
     def items():
         for pair in enumerate(iterable):
-            room.acquire()
+            while not room.acquire(timeout=0.1):
+                if stopped.is_set():  # nobody takes the results
+                    return
             yield pair
 
     if dummy:
         pool = multiprocessing.pool.ThreadPool(workers)
-        apply = lambda pair: (pair[0], func(pair[1]))  # noqa: E731
+        apply = functools.partial(_apply, func)
     else:
         seeds = multiprocessing.Queue()
         if random_seeds is True:
@@ -59,11 +65,14 @@ def parallel_apply_generator(
         for seed in random_seeds or []:
             seeds.put(seed)
         pool = multiprocessing.Pool(workers, _start, (func, seeds))
-        apply = _apply
+        apply = _apply_started
     with pool:
-        for result in pool.imap_unordered(apply, items()):
-            room.release()
-            yield result
+        try:
+            for result in pool.imap_unordered(apply, items()):
+                room.release()
+                yield result
+        finally:
+            stopped.set()
 
 
 def parallel_apply(

@@ -141,7 +141,7 @@ def text_segmentate(text, maxlen, seps="\n", strips=None):
     pieces, joined = [], first
     for part in parts:
         joined += seps[0]
-        if joined != seps[0] and part and len(joined) + len(part) >= maxlen:
+        if part and len(joined) + len(part) >= maxlen:
             pieces.append(joined)
             joined = ""
         joined += part

@@ -109,7 +109,6 @@ def test_rotation_needs_tensors_and_returns_as_many():
 
 
 def test_small_functions():
-    assert backend.get_available_gpus() is not None
     assert backend.symbolic(len) is backend.recompute_grad(len) is len
     x = ops.convert_to_tensor(X)
     np.testing.assert_allclose(
@@ -134,7 +133,7 @@ def test_set_gelu_changes_models_built_later_and_not_keras():
         backend.set_gelu("erf")
     name = "Transformer-0-FeedForward"
     assert first.get_layer(name).activation is backend.gelu_tanh
-    assert second.get_layer(name).activation is backend.gelu_erf
+    assert second.get_layer(name).activation is exact
     assert keras.activations.get("gelu") is exact
     config = first.get_layer(name).get_config()
     assert type(first.get_layer(name)).from_config(config)

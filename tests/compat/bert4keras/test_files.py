@@ -22,7 +22,8 @@ def test_reading_is_that_of_python(path):
         file.seek(0)
         assert (next(file), file.next()) == (LINES[0], LINES[1])
     assert file.closed
-    assert open(path, "rb").read() == "".join(LINES).encode()
+    with open(path, "rb") as file:
+        assert file.read() == "".join(LINES).encode()
     assert not hasattr(file, "no_such_name")
 
 

@@ -130,7 +130,7 @@ def test_steps_of_adam(correction):
 
 
 def test_other_optimizers():
-    assert optimizers.Adam(lr=0.5).learning_rate == 0.5
+    assert float(optimizers.Adam(lr=0.5).learning_rate) == 0.5
     lion = optimizers.Lion()
     assert (lion.beta_1, lion.beta_2) == (0.95, 0.98)
     assert optimizers.AdaFactor().relative_step is False

@@ -1,3 +1,4 @@
+import itertools
 import threading
 
 import pytest
@@ -51,6 +52,15 @@ def test_sizes_are_checked(name):
         parallel_apply(len, [], dummy=True, **sizes)
 
 
+def test_a_reader_may_stop_early():
+    results = parallel_apply_generator(abs, itertools.count(), 2, 3, True)
+    assert next(results) in [(i, i) for i in range(3)]
+    results.close()
+
+
+# forks of a process with threads: Python warns, and so does JAX
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")
 def test_results_of_processes():
     # `abs` can be sent to a process that is not forked, too
     found = parallel_apply(

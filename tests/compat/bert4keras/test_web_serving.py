@@ -8,6 +8,8 @@ import pytest
 
 from su_models.compat.bert4keras.web_serving import WebServing
 
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 def repeat(text, n=1):
     return [text] * n
@@ -30,11 +32,10 @@ def address():
 
 def ask(address, fields, post=False):
     query = urllib.parse.urlencode(fields)
-    if post:
-        answer = urllib.request.urlopen(address, query.encode())
-    else:
-        answer = urllib.request.urlopen(f"{address}?{query}")
-    with answer:
+    url, body = (
+        (address, query.encode()) if post else (f"{address}?{query}", None)
+    )
+    with OPENER.open(url, body) as answer:
         return json.load(answer)
 
 
