@@ -73,7 +73,7 @@ parity: ## the tests against peers (transformers, diffusers, optax ...)
 
 .PHONY: examples-smoke
 examples-smoke: ## each example for some steps, in a temporary folder
-	@$(HAVE) library
+	@$(HAVE) opencc
 	@KERAS_BACKEND=$(BACKEND) tools/smoke.sh $(PY)
 
 .PHONY: bench

@@ -10,6 +10,7 @@ SOURCE = (ROOT / "su_models" / "__init__.py").read_text("utf-8")
 VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.M).group(1)
 
 JAX = "jax>=0.10,<0.11"
+OPENCC = "opencc-python-reimplemented>=0.1.7"
 
 REQUIRES = [
     "keras>=3.15",
@@ -30,9 +31,11 @@ EXTRAS = {
     "torch": ["torch>=2.9"],
     "jieba": ["jieba>=0.42"],
     "sentencepiece": ["sentencepiece>=0.2"],
+    "opencc": [OPENCC],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
     "test": [
         "codespell~=2.4.3",
+        OPENCC,
         "pytest>=8.3",
         "pytest-xdist>=3.6",
         "ruff~=0.17.5",

@@ -10,6 +10,7 @@ from su_models import checkpoints as checkpoints
 from su_models import compat as compat
 from su_models import data as data
 from su_models import export as export
+from su_models import generation as generation
 from su_models import layers as layers
 from su_models import losses as losses
 from su_models import models as models

@@ -1,15 +1,20 @@
-"""The hot paths of diffusion compile for machines that are not here.
+"""The hot paths of diffusion and generation compile for absent machines.
 
 Article: https://kexue.fm/archives/9119, https://kexue.fm/archives/9181
 """
 
 import keras
+import numpy as np
 import pytest
 
+from su_models.generation import BeamSearch
 from su_models.models import build_ddpm, build_ddpm_trainer
+from su_models.models.decoding.plan import Plan
+from su_models.models.decoding.program import Program
 from su_models.optimizers import Lookahead
 from su_models.sampling import DDIM, DDPM, NoiseSchedule
 from tests.contract import normal
+from tests.models.decoding.whole import build
 
 pytestmark = pytest.mark.skipif(
     keras.config.backend() != "jax",
@@ -77,3 +82,24 @@ def test_train_step_is_one_program_for(platform, denoiser):
     shapes = [a.shape for a in exported.out_avals]
     logs = [()]  # the loss
     assert shapes == logs + [v.shape for v in keras.tree.flatten(state)]
+
+
+@each_platform
+@pytest.mark.parametrize("row", ["roformer-unilm", "t5.1.1"])
+def test_generation_is_one_program_for(platform, row):
+    model = build(row)
+    search = BeamSearch(6, 3, end_id=6)
+    program = Program(Plan(model), search).run
+    inputs = {
+        "tokens": np.ones((2, 16), "int32"),
+        "lengths": np.array([5, 16], "int32"),
+    }
+    if row == "t5.1.1":
+        inputs["source"] = [inputs["tokens"]]
+    else:
+        inputs["segments"] = inputs["tokens"] * 0
+    exported = program.export(inputs, 6, platforms=[platform])
+    text = assert_lowered(exported, platform)
+    assert "stablehlo.while" in text, "the steps are no loop"
+    shapes = [a.shape for a in exported.out_avals]
+    assert shapes == [(2, 1, 6), (2, 1), (2,)]

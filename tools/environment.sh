@@ -18,6 +18,8 @@ LEGACY=(tensorflow==2.21.0 tf_keras==2.21.0)
 LEGACY_PEERS=(keras-ordered-neurons==0.10.0 bert4keras==0.11.5
     jieba==0.42.1 sentencepiece==0.2.3 bert4keras3==1.6.6
     keras-hub==0.32.0 regex==2026.11.19 tokenizers==0.23.3)
+# a peer of `parity` that would bring more than the benchmark needs
+PARITY_ALONE=(keras-hub==0.32.0)
 TORCH=${TORCH:-torch==2.13.0}
 NEEDED_GB=${NEEDED_GB:-4}
 OURS=$VENV/.su_models   # our notes on what is installed
@@ -138,6 +140,9 @@ install() {
     local joined
     joined=$(IFS=, && printf '%s' "${extras[*]-}")
     "${pip[@]}" -e ".${joined:+[$joined]}" >>"$LOG" 2>&1 || explain
+    if [[ " $* " == *" parity "* ]]; then
+        "${pip[@]}" --no-deps "${PARITY_ALONE[@]}" >>"$LOG" 2>&1 || explain
+    fi
     printf 'done.\n'
 }
 

@@ -13,6 +13,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
+_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # instructions for products
+
 
 def alternate(peers, rounds, seed=0):
     """Measures functions alternately.
@@ -80,10 +82,15 @@ def show(title, summary):
 
 
 def circumstances(*packages):
-    """Returns the date, the processor, the load and versions of packages."""
+    """Returns the date, the processor, the load and versions of packages.
+
+    Of the processor: cores and name, vendor, and instructions for bfloat16.
+    """
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(" ", "minutes"),
-        "device": f"{os.cpu_count()} x {_processor()}",
+        "device": f"{os.cpu_count()} x {_processor('model name')}",
+        "vendor": _processor("vendor_id"),
+        "bfloat16": [f for f in _BFLOAT16 if f in _processor("flags").split()],
         "load": os.getloadavg()[0],  # of the last minute; 0 means idle
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
@@ -107,9 +114,9 @@ def record(path, key, result):
     beside.replace(path)
 
 
-def _processor():
-    """Returns the processor's name, which `platform` lacks on Linux."""
+def _processor(key):
+    """Returns what Linux tells of the first core, `platform` elsewhere."""
     path = pathlib.Path("/proc/cpuinfo")
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    names = [ln.split(":")[1].strip() for ln in lines if "model name" in ln]
-    return names[0] if names else platform.processor()
+    found = [ln.split(":")[1].strip() for ln in lines if ln.startswith(key)]
+    return found[0] if found else platform.processor()

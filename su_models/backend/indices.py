@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.selection import runs_on
 from su_models.backend.tracing import is_known
 
 
@@ -80,6 +81,37 @@ def nan_outside(x, inside):
     for _ in range(len(x.shape) - len(inside.shape)):
         inside = ops.expand_dims(inside, -1)
     return ops.where(inside, x, float("nan"))
+
+
+def slice_at(x, starts, shape):
+    """Returns `ops.slice(x, starts, shape)`.
+
+    Args:
+        x: a tensor.
+        starts: for each axis, an integer or an int32 scalar.
+        shape: sizes of the slice.
+    """
+    return ops.slice(x, _int32(starts), shape)
+
+
+def update_slice(x, starts, new):
+    """Returns `x` with `new` written from `starts` on.
+
+    The function is for decoding only: TensorFlow has no gradient for it.
+
+    Args:
+        x: a tensor.
+        starts: for each axis, an integer or an int32 scalar.
+        new: a tensor with as many axes as `x`.
+    """
+    return ops.slice_update(x, _int32(starts), new)
+
+
+def _int32(starts):
+    """Returns starts of one dtype, as JAX in float64 needs them."""
+    if not runs_on("jax"):
+        return starts
+    return tuple(ops.cast(start, "int32") for start in starts)
 
 
 def _check_values(name, values, size, first):

@@ -25,11 +25,12 @@ def mask_of(x):
 
 
 def with_mask(x, mask):
-    """Returns `x` with a Keras mask, as if a layer had computed it."""
+    """Returns `x` with another Keras mask, as if a layer had computed it."""
     if not runs_on("jax"):
         x._keras_mask = mask
         return x
-    return _layer(x, lambda x: x, lambda *_: mask)(x)
+    # Keras keeps the mask of a tensor that has one: this is a new tensor
+    return _layer(x, ops.copy, lambda *_: mask)(x)
 
 
 def _layer(x, function, mask):

@@ -4,11 +4,14 @@ import difflib
 import warnings
 
 from su_models.data.bert4keras_sentiment import BERT4KERAS_SENTIMENT
+from su_models.data.chinese_poetry import CHINESE_POETRY
+from su_models.data.chinese_reading import CMRC2018, DRCD
 from su_models.data.cifar10 import CIFAR10
 from su_models.data.digits import DIGITS
 from su_models.data.files import VARIABLE, locate
 from su_models.data.mnist import FASHION_MNIST, MNIST
 from su_models.data.ptb import PTB
+from su_models.data.thucnews10 import THUCNEWS10
 from su_models.data.tinyshakespeare import TINYSHAKESPEARE
 from su_models.data.treebank_sample import TREEBANK_SAMPLE
 
@@ -23,6 +26,10 @@ REGISTRY = {
         TREEBANK_SAMPLE,
         TINYSHAKESPEARE,
         BERT4KERAS_SENTIMENT,
+        CHINESE_POETRY,
+        THUCNEWS10,
+        CMRC2018,
+        DRCD,
     )
 }
 
@@ -57,8 +64,10 @@ def load(name):
         channels)` and `y` int64 `(n,)`; `cifar10` adds the bool `lossless`.
         `ptb` has `tokens`, lists of words; `treebank_sample` has `trees`,
         nested lists, in one split `"all"`; `tinyshakespeare` has `text`, a
-        string; `bert4keras_sentiment` has `text`, a list of strings, and
-        `y`.
+        string; `bert4keras_sentiment` and `thucnews10` have `text`, a list
+        of strings, and `y`; `chinese_poetry` has `text`, `title`, `author`
+        and `collection`; `cmrc2018` and `drcd` have `context`, `question` and
+        `answers`.
 
     Raises:
         ValueError: if the name is unknown or a file has another checksum.

@@ -4,7 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from su_models.backend.indices import check_indices, nan_outside
+from su_models.backend.indices import (
+    check_indices,
+    nan_outside,
+    update_slice,
+)
 from su_models.backend.tracing import is_known
 from su_models.utils.checks import check_shape
 
@@ -35,7 +39,7 @@ def update_cache(cache, new, index):
         check_shape("index", index, (new.shape[0],))
     new = nan_outside(ops.cast(new, cache.dtype), inside)
     if len(index.shape) == 0:
-        return ops.slice_update(cache, (0, 0, index, 0), new)
+        return update_slice(cache, (0, 0, index, 0), new)
     b, h, n = ops.shape(new)[:3]
     row = ops.reshape(ops.arange(b), (-1, 1, 1))  # (b, 1, 1)
     head = ops.reshape(ops.arange(h), (1, -1, 1))  # (1, h, 1)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from su_models.backend.untuned import untuned
 from su_models.runs.backup import Backup
 from su_models.runs.progress import TrainingBar
 from su_models.runs.run_folder import RunFolder
@@ -71,7 +72,7 @@ def _fit(task, model, examples, run, progress):
     ]
     with bar:
         trainer.fit(
-            batches,
+            untuned(batches),
             epochs=task.steps // task.steps_per_epoch,
             initial_epoch=epoch,
             callbacks=callbacks,

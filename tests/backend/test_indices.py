@@ -1,12 +1,19 @@
 """An index that does not exist is an error, or NaN: never another index."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from su_models.backend.compile import compiled
-from su_models.backend.indices import check_indices, nan_outside
+from su_models.backend.indices import (
+    check_indices,
+    nan_outside,
+    slice_at,
+    update_slice,
+)
 from tests.contract import JIT, normal, to_numpy
 
 DTYPES = ["uint8", "int16", "int32", "int64", "float32", "float16"]
@@ -105,3 +112,21 @@ def test_integers_have_no_nan():
     x = ops.ones(3, "int32")
     with pytest.raises(ValueError, match="Received: x of int32"):
         nan_outside(x, np.array([True, False, True]))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_slice_is_read_and_written_where_an_index_says(wide):
+    with contextlib.ExitStack() as stack:
+        if wide and keras.config.backend() == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+
+        def shifted(x, i):
+            part = slice_at(x, (0, i), (2, 2))
+            return update_slice(x, (0, i + 1), part)
+
+        x = np.arange(10.0).reshape(2, 5)
+        got = ops.convert_to_numpy(compiled(shifted)(x, np.int32(1)))
+    x[:, 2:4] = x[:, 1:3].copy()
+    np.testing.assert_array_equal(got, x)

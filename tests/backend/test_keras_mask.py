@@ -56,3 +56,16 @@ def test_the_next_layer_is_given_the_mask():
     masked = with_mask(ops.convert_to_tensor(x), IDS > 0)
     mean = to_numpy(keras.layers.GlobalAveragePooling1D()(masked))
     np.testing.assert_allclose(mean[1], x[1, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [compiled, None])
+def test_a_mask_takes_the_place_of_another(inside):
+    layer = embed()
+
+    def replaced(ids):
+        y = with_mask(layer(ids), ids == 1)
+        return ops.cast(mask_of(y), "float32")
+
+    run = inside or (lambda fn: fn)
+    got = to_numpy(run(replaced)(ops.convert_to_tensor(IDS, "int32")))
+    np.testing.assert_array_equal(got, IDS == 1)

@@ -58,6 +58,10 @@ def test_circumstances_tell_versions_and_device():
     found = circumstances("numpy")
     assert found["numpy"].count(".") == 2
     assert found["device"][0].isdigit() and len(found["device"]) > 8
+    assert found["vendor"] and {*found["bfloat16"]} <= {
+        "avx512_bf16",
+        "amx_bf16",
+    }
     assert json.dumps(found)
 
 

@@ -22,7 +22,15 @@ def test_every_field_is_filled_in(dataset):
         if field.name not in ("files", "downloads", "white", "folder"):
             assert getattr(dataset, field.name), field.name
     splits = (*dataset.sizes,)
-    assert splits in [("train", "test"), ("train", "valid", "test"), ("all",)]
+    assert splits in [
+        ("train", "test"),
+        ("train", "valid", "test"),
+        ("all",),
+        # sets whose training file is not part of them
+        ("valid", "test"),
+        ("valid", "trial"),
+        ("valid",),
+    ]
 
 
 def test_only_sets_of_images_have_a_brightest_value():

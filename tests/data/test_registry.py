@@ -17,6 +17,10 @@ def test_names():
         "treebank_sample",
         "tinyshakespeare",
         "bert4keras_sentiment",
+        "chinese_poetry",
+        "thucnews10",
+        "cmrc2018",
+        "drcd",
     ]
 
 
@@ -69,10 +73,10 @@ def test_an_unknown_name_is_refused(function, name, guess):
 @pytest.mark.parametrize("name", data.names())
 def test_describe_says_what_load_checks(name):
     text, dataset = data.describe(name), REGISTRY[name]
+    folder = dataset.folder or name
     for file in dataset.files:
-        assert f"$SU_MODELS_DATA/{name}/{file.name} (sha256 {file.sha256})" in (
-            text
-        )
+        line = f"$SU_MODELS_DATA/{folder}/{file.name} (sha256 {file.sha256})"
+        assert line in text
     for file in dataset.downloads:
         assert f"{file.url} (sha256 {file.sha256})" in text
     for value in (dataset.source, dataset.licence, dataset.description):

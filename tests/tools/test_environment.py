@@ -81,11 +81,12 @@ def test_installs_only_what_is_missing(prepare, tmp_path):
 
 def test_pytorch_comes_first_and_in_the_words_of_the_user(prepare, tmp_path):
     prepare("torch", "parity", TORCH="torch==1 --index-url here")
-    first, second = calls(tmp_path)
+    first, second, third = calls(tmp_path)
     assert first.endswith("torch==1 --index-url here")
     assert second.endswith("-e .[parity]")
+    assert " --no-deps keras-hub==" in third
     prepare("torch", TORCH="torch==2")  # other words: install again
-    assert calls(tmp_path)[2].endswith("torch==2")
+    assert calls(tmp_path)[3].endswith("torch==2")
 
 
 def test_peers_of_keras_2_come_without_the_library(prepare, tmp_path):

@@ -111,6 +111,7 @@ class BaseAttention(keras.layers.Layer):
         attention_mask=None,
         use_causal_mask=False,
         positions=None,
+        weights=None,
         **options,
     ):
         """Attends to a cache, for decoding token by token.
@@ -133,6 +134,8 @@ class BaseAttention(keras.layers.Layer):
             positions: integers, `(n,)` or `(batch, n)`: positions of the
                 tokens for the rotation. Defaults to the slots, or to 0, ...,
                 n - 1 without `index`.
+            weights: result of `step_weights`, computed once for all steps.
+                None: the layer's own weights.
             **options: call arguments that this class has in addition to those
                 of every attention layer, such as `attention_bias`.
 
@@ -161,7 +164,10 @@ class BaseAttention(keras.layers.Layer):
             first = ops.cast(ops.convert_to_tensor(index), "int32")
             if positions is None and self.rotary_base is not None:
                 positions = ops.expand_dims(first, -1) + ops.arange(n)
-            q, *new = self._project(query, positions)
+            if weights is None:
+                q, *new = self._project(query, positions)
+            else:
+                q, *new = self._project_as_one(query, positions, weights)
             k, v = (
                 update_cache(old, _swapped(x), index)
                 for old, x in zip(cache, new, strict=True)
@@ -178,6 +184,13 @@ class BaseAttention(keras.layers.Layer):
         masks = AttentionMasks(keys, both_masks(pairs, order))
         outputs = self._attend(q, _swapped(k), _swapped(v), masks, **options)
         return outputs, (k, v)
+
+    def step_weights(self):
+        """Returns weights in the form that is fastest for `step`, or None.
+
+        A loop computes them once and passes them to each step.
+        """
+        return None
 
     def _converted(self, x):
         """Casts an argument as a call of the layer would."""
@@ -438,6 +451,47 @@ class BaseMultiHeadAttention(BaseAttention):
         q = self._queries(query, positions)
         k, v = self._keys_and_values(query, query, positions, query.shape[:2])
         return q, k, v
+
+    def step_weights(self):
+        """Returns the projections of q, k and v as one, `(d, sizes)`.
+
+        Returns:
+            A list of the kernel and, with `use_bias`, the bias, in the compute
+            dtype; or None if the projections are quantized, or take inputs of
+            different sizes.
+        """
+        denses = self.query_dense, self.key_dense, self.value_dense
+        features = {dense.kernel.shape[0] for dense in denses}
+        if len(features) > 1 or any(d.quantization_mode for d in denses):
+            return None
+        names = ("kernel", "bias") if self.use_bias else ("kernel",)
+        made = []
+        for name in names:
+            parts = [ops.convert_to_tensor(getattr(d, name)) for d in denses]
+            parts = [ops.reshape(x, (*x.shape[:-2], -1)) for x in parts]
+            joined = ops.concatenate(parts, axis=-1)  # (d, sizes) or (sizes,)
+            made.append(ops.cast(joined, self.compute_dtype))
+        return made
+
+    def _project_as_one(self, query, positions, weights):
+        """Returns q, k and v by the product with `step_weights`."""
+        _check_features("query", query, self.query_dense, (None, None))
+        kernel, *bias = weights
+        y = ops.matmul(ops.cast(query, self.compute_dtype), kernel)
+        y = ops.add(y, bias[0]) if bias else y  # (b, n, sizes)
+        groups, key_dim, value_dim = self._cache_sizes()
+        h = self.num_heads
+        ends = h * key_dim, (h + groups) * key_dim
+        q, k, v = (
+            ops.reshape(x, (*ops.shape(x)[:2], heads, dim))
+            for x, heads, dim in zip(
+                ops.split(y, ends, axis=-1),
+                (h, groups, groups),
+                (key_dim, key_dim, value_dim),
+                strict=True,
+            )
+        )
+        return self._rotate(q, positions), self._rotate(k, positions), v
 
     def _merge(self, context):
         """Returns `(b, n, output_dim)` of contexts `(b, n, h, head_dim)`."""

@@ -16,6 +16,9 @@ from su_models.layers.attention.weights import (
 )
 from su_models.utils.checks import check_choice, check_flag
 
+# with so few queries, such as the beams of a step, fusion saves nothing
+_FEW = range(9)
+
 
 @keras.saving.register_keras_serializable(package="su_models")
 class MultiHeadAttention(BaseMultiHeadAttention):
@@ -188,7 +191,8 @@ class MultiHeadAttention(BaseMultiHeadAttention):
         pairs = {name: x for name, x in pairs.items() if x is not None}
         q = self._scaled(q)
         if not (pairs or return_attention_scores):
-            if self._is_fused(q, v, training):
+            few = q.shape[1] in _FEW and masks.pairs is not None
+            if self._is_fused(q, v, training) and not few:
                 return self._merge(softmax_attention(q, k, v, masks))
         scores = self._scores(q, k, **pairs)
         context, weights = self._weigh(scores, v, masks, training, **pairs)

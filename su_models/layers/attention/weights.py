@@ -52,7 +52,10 @@ def attention_weights(scores, mask=None, normalization="softmax"):
             scores = scores * (ops.log(n) / math.log(_TUNED_LENGTH))
         if mask is not None:
             scores = ops.where(mask, scores, _MASKED)
-        weights = ops.softmax(scores, axis=-1)  # (..., n, m)
+        if scores.shape[-1] == 1:  # Keras warns of a softmax of one number
+            weights = 0 * scores + 1
+        else:
+            weights = ops.softmax(scores, axis=-1)  # (..., n, m)
     return weights if mask is None else ops.where(mask, weights, 0.0)
 
 

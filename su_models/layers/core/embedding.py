@@ -91,16 +91,24 @@ class Embedding(keras.layers.ReversibleEmbedding):
 
     def call(self, inputs, reverse=False):
         if reverse:
-            return self._logits(inputs)
+            return self.logits(inputs, self.step_weights())
         rows = take_rows(self.embeddings, inputs, "inputs")  # (b, n, dim)
         return ops.cast(rows, self.compute_dtype)
 
-    def _logits(self, x):
-        """Returns x Eᵀ, or x times the reverse kernel, `(..., input_dim)`."""
+    def step_weights(self):
+        """Returns the kernel of the reverse form, `(output_dim, input_dim)`.
+
+        A loop computes it once, which is faster than a product with a
+        transposed table in each step, and passes it to `logits`.
+        """
         if self.tie_weights:
             kernel = ops.transpose(self.embeddings)  # (dim, ids)
         else:
-            kernel = self.reverse_embeddings
+            kernel = ops.convert_to_tensor(self.reverse_embeddings)
+        return ops.cast(kernel, self.reverse_dtype or self.compute_dtype)
+
+    def logits(self, x, kernel):
+        """Returns `layer(x, reverse=True)` for the result of `step_weights`."""
         check_shape("inputs", x, (*x.shape[:-1], kernel.shape[0]))
         dtype = self.reverse_dtype or self.compute_dtype
         logits = accumulated_matmul(

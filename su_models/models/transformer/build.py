@@ -151,28 +151,43 @@ def build_transformer_model(
     if checkpoint_path is None:
         transformer.build(**building)
     else:
-        family = _names(model, transformer)
-        if cls in MODELS.values() and not transformer.ignore_invalid_weights:
-            transformer.wait = Wait()
-        transformer.build(**building)
-        if transformer.wait is not None:
-            transformer.wait.on = False
-        load_checkpoint(
-            transformer.model,
-            checkpoint_path,
-            family,
-            transformer.prefix,
-            row_chooser(
-                transformer.full_vocab_size,
-                transformer.keep_tokens,
-                transformer.compound_tokens,
-            ),
-            transformer.ignore_invalid_weights,
-            transformer.autoresize_weights,
-        )
-        if transformer.wait is not None:
-            _initialize_others(transformer, family)
+        family, shared = _names(model, transformer), set(transformer.layers)
+        waits = cls in MODELS.values()  # others may expect random numbers
+        try:
+            _restore(transformer, building, checkpoint_path, family, waits)
+        except BaseException:
+            # what waited for the checkpoint is of no use to other models
+            for name in set(transformer.layers) - shared:
+                del transformer.layers[name]
+            raise
     return transformer.model if return_keras_model else transformer
+
+
+def _restore(transformer, building, checkpoint_path, family, waits):
+    """Builds a model, and loads its weights.
+
+    If it waits, no random numbers are drawn for what the checkpoint has.
+    """
+    if waits and not transformer.ignore_invalid_weights:
+        transformer.wait = Wait()
+    transformer.build(**building)
+    if transformer.wait is not None:
+        transformer.wait.on = False
+    load_checkpoint(
+        transformer.model,
+        checkpoint_path,
+        family,
+        transformer.prefix,
+        row_chooser(
+            transformer.full_vocab_size,
+            transformer.keep_tokens,
+            transformer.compound_tokens,
+        ),
+        transformer.ignore_invalid_weights,
+        transformer.autoresize_weights,
+    )
+    if transformer.wait is not None:
+        _initialize_others(transformer, family)
 
 
 def _family(model):

@@ -65,4 +65,5 @@ def _with_head(mask, base):
         self.with_mlm = getattr(self, "with_mlm", None) or True
 
     name = f"{base.__name__}With{mask.__name__}"
-    return type(name, (mask, base), {"__init__": __init__})
+    bases = (base,) if issubclass(base, mask) else (mask, base)  # GPT has it
+    return type(name, bases, {"__init__": __init__})

@@ -608,3 +608,34 @@ def test_the_fused_form_trains_in_low_precision(policy, causal):
     assert all(
         (to_numpy(w) != b).any() for w, b in pairs if "bias" not in w.path
     )
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        {"rotary_base": 500.0, "num_key_value_heads": 1},
+        {"key_dim": 6, "use_bias": False},
+    ],
+    ids=str,
+)
+def test_a_step_with_joined_weights_is_the_same(init):
+    layer, x = made(**init), normal(2, 7, 8)
+    want, cache = layer.step(x, layer.empty_cache(2, 7), 0)
+    weights = layer.step_weights()
+    assert len(weights) == 1 + layer.use_bias
+    got, other = layer.step(x, layer.empty_cache(2, 7), 0, weights=weights)
+    np.testing.assert_allclose(to_numpy(got), to_numpy(want), atol=1e-6)
+    for a, b in zip(cache, other, strict=True):
+        np.testing.assert_allclose(to_numpy(a), to_numpy(b), atol=1e-6)
+
+
+def test_weights_of_inputs_of_different_sizes_are_not_joined():
+    layer = MultiHeadAttention(2, 3)
+    layer(normal(2, 7, 8), normal(2, 5, 4))
+    assert layer.step_weights() is None
+
+
+def test_weights_of_a_quantized_layer_are_not_joined():
+    layer = made()
+    layer.query_dense.quantize("int8")
+    assert layer.step_weights() is None

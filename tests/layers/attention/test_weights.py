@@ -156,3 +156,13 @@ def test_fused_attention_has_finite_gradients_where_nothing_is_attended_to():
     slope = to_numpy(gradient(loss, q))
     assert np.isfinite(slope).all()
     assert not slope[0, 3].any() and slope[0, 2].any()
+
+
+@pytest.mark.parametrize("normalization", ["softmax", "softmax_plus"])
+def test_the_weight_of_a_single_key_is_1_unless_it_is_masked(normalization):
+    scores = ops.convert_to_tensor(normal(2, 3, 4, 1))
+    mask = np.array([[[[True]]], [[[False]]]])
+    weights = attention_weights(scores, mask, normalization)
+    np.testing.assert_array_equal(
+        to_numpy(weights), np.broadcast_to(mask, (2, 3, 4, 1))
+    )

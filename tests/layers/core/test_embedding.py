@@ -291,3 +291,14 @@ def test_bad_arguments_are_refused():
 def test_numpy_integers_are_sizes():
     config = Embedding(np.int64(9), np.int32(4)).get_config()
     assert type(config["input_dim"]) is type(config["output_dim"]) is int
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_of_a_kernel_computed_once_are_those_in_reverse(tied):
+    layer, x = Embedding(9, 4, tie_weights=tied), normal(2, 7, 4)
+    expected = layer(x, reverse=True)
+    kernel = layer.step_weights()
+    assert tuple(kernel.shape) == (4, 9)
+    np.testing.assert_array_equal(
+        to_numpy(layer.logits(x, kernel)), to_numpy(expected)
+    )

@@ -404,6 +404,15 @@ def test_layers_that_are_used_again_keep_what_no_checkpoint_has(tmp_path):
             np.testing.assert_array_equal(ours, old)
 
 
+def test_a_failed_load_leaves_no_layers(tmp_path):
+    layers = {}
+    with pytest.raises(FileNotFoundError):
+        build_transformer_model(
+            checkpoint_path=tmp_path / "nowhere", layers=layers, **SIZES
+        )
+    assert not layers
+
+
 def test_copies_of_a_loaded_model_begin_at_random(tmp_path):
     saved("t5", tmp_path / "a")
     model = build_transformer_model(

@@ -1,0 +1,1 @@
+"""Decoding of functional models, token by token."""
