@@ -55,6 +55,8 @@ class open:  # noqa: A001, N801
         return self.file.readline()
 
     def __len__(self):
+        if "offsets" not in vars(self):  # what `list` expects then
+            raise TypeError("`open` counts lines only with `indexable`.")
         return len(self.offsets)
 
     def __iter__(self):

@@ -62,8 +62,9 @@ class DataGenerator:
         raise NotImplementedError(f"{type(self).__name__}.__iter__")
 
     def forfit(self, random=True):
-        """Yields batches without end, for `fit`.
+        """Yields batches without end, for `fit(..., shuffle=False)`.
 
+        The data are shuffled here; `fit` warns if it should shuffle as well.
         Keras 3 takes tuples, and learns from the first two batches which axes
         vary. So lists become tuples, targets of None are left out, and if the
         first two batches are alike in an axis in which a later one of the

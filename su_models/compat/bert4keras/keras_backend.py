@@ -272,8 +272,11 @@ def in_train_phase(x, alt, training=None):
         training: optional bool. Defaults to that of the surrounding layer.
     """
     inputs = [f() if callable(f) else f for f in (x, alt)]
-    # Keras passes the phase to layers that are called inside a layer
-    return _InTrainPhase(autocast=False)(inputs, training=training)
+    # TensorFlow rejects Keras' name for it, which begins with "_"
+    name = f"in_train_phase_{keras.backend.get_uid('in_train_phase')}"
+    layer = _InTrainPhase(name=name, autocast=False)
+    # inside a layer, Keras passes the phase on unless one is given, even None
+    return layer(inputs, **({} if training is None else {"training": training}))
 
 
 def gradients(*args, **kwargs):

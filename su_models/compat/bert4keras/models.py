@@ -112,7 +112,8 @@ class Transformer(OurTransformer):
     def apply(self, inputs=None, layer=None, arguments=None, **kwargs):
         layer = _REPLACED.get(layer, layer)
         if layer is keras.layers.Lambda and arguments:
-            kwargs["arguments"], arguments = arguments, None
+            layer = functools.partial(layer, arguments=arguments)
+            arguments = None
         return super().apply(inputs, layer, arguments, **kwargs)
 
     def simplify(self, inputs):

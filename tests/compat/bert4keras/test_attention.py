@@ -53,7 +53,8 @@ def test_attention_in_a_saved_model(tmp_path, scores):
     outputs = layer([inputs, inputs, inputs, flags], a_bias=True)
     outputs = outputs[0] if scores else outputs
     model = keras.Model([inputs, pairs], outputs)
-    given = [X, np.repeat(PAIRS, 2, 0).astype("float32")]
+    pairs = np.repeat(PAIRS, 2, 0).astype("float32")
+    given = [X, ops.convert_to_tensor(pairs)]
     expected = layer([X, X, X, PAIRS], a_bias=True)
     expected = to_numpy(expected[0] if scores else expected)
     model.save(tmp_path / "model.keras")
@@ -84,7 +85,8 @@ def test_gated_unit_rotates_and_masks(tmp_path):
     positions = keras.Input((None,), dtype="int32")
     outputs = unit([inputs, positions], p_bias="rotary")
     model = keras.Model([inputs, positions], outputs)
-    given = [X, np.tile(np.arange(7, dtype="int32"), (2, 1))]
+    positions = np.tile(np.arange(7, dtype="int32"), (2, 1))
+    given = [X, ops.convert_to_tensor(positions)]
     y = to_numpy(model(given))
     moved = to_numpy(model([X, given[1] + 5]))
     np.testing.assert_allclose(y, moved, atol=1e-5)  # relative only

@@ -40,12 +40,9 @@ BOTH = [IDS, np.repeat([[0] * 3 + [1] * 4], 2, 0).astype("int32")]
 
 def randomize(model, seed=0):
     random = np.random.default_rng(seed)
-    model.set_weights(
-        [
-            np.round(w) + random.normal(size=w.shape) * 0.2
-            for w in model.get_weights()
-        ]
-    )
+    for w in model.trainable_weights:  # not NEZHA's table of sinusoids
+        noise = random.normal(size=w.shape) * 0.2
+        w.assign(np.round(to_numpy(w)) + noise)
 
 
 def outputs(model):

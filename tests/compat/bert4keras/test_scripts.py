@@ -95,6 +95,7 @@ def fit(model, generator, **kwargs):
     history = model.fit(
         generator.forfit(),
         steps_per_epoch=len(generator),
+        shuffle=False,
         verbose=0,
         **kwargs,
     )
