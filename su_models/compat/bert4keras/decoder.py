@@ -28,6 +28,8 @@ class LastToken(keras.Model):
         """Returns the outputs for a batch, NumPy arrays."""
         if isinstance(x, (list, tuple)):
             x = [np.asarray(i) for i in x]
+        elif isinstance(x, np.ndarray):
+            x = [x]  # the form of the model's inputs
         return self.predict_on_batch(x)
 
 

@@ -145,6 +145,7 @@ def gather(reference, indices):
 
 def l2_normalize(x, axis=None):
     """Returns x divided by its Euclidean norm along an axis, or overall."""
+    x = ops.convert_to_tensor(x)
     square = ops.sum(ops.square(x), axis=axis, keepdims=True)
     return x * ops.rsqrt(ops.maximum(square, 1e-12))
 

@@ -7,13 +7,13 @@ from tests.contract import normal, to_numpy
 
 
 def test_averages_of_a_loop():
-    optimizer = MovingAverage(keras.optimizers.SGD(0.1), 0.7)
+    optimizer = MovingAverage(keras.optimizers.SGD(0.05), 0.7)
     w = keras.Variable(normal(3, 2))
     expected, average = to_numpy(w), np.zeros((3, 2))
     for t in range(4):
         slope = normal(3, 2) * (t + 1)
         optimizer.apply([keras.ops.convert_to_tensor(slope)], [w])
-        expected = expected - 0.1 * slope
+        expected = expected - 0.05 * slope
         average = 0.7 * average + 0.3 * expected
     np.testing.assert_allclose(to_numpy(w), expected, rtol=1e-5)
     optimizer.apply_ema_weights()
