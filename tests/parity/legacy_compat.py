@@ -8,6 +8,8 @@ def main(source, target):
     import numpy as np
     import tensorflow as tf
 
+    # bert4keras' optimizers extend that of TensorFlow before 2.11
+    tf.keras.optimizers.Optimizer = tf.keras.optimizers.legacy.Optimizer
     try:
         from bert4keras import backend, layers, optimizers, snippets
     except ImportError as error:
@@ -61,6 +63,9 @@ def main(source, target):
     results["divisible"] = backend.divisible_temporal_padding(x, 4)
 
     # ---- layers
+    def unmasked(inputs, mask):
+        return None  # bert4keras' own needs masks
+
     def run(name, layer, inputs, **kwargs):
         layer(inputs, **kwargs)  # builds it
         count = len(layer.weights)
@@ -115,9 +120,11 @@ def main(source, target):
     run("custom_position", custom, [x, tf.cast(ids, "float32")])
     run("sinusoidal", layers.SinusoidalPositionEmbedding(6, "concat"), x)
     embed = layers.RelativePositionEmbedding(5, 3)
+    embed.compute_mask = unmasked
     run("relative_embedding", embed, [x, given["y"]])
     for side in (True, False):
         bias = layers.RelativePositionEmbeddingT5(8, 2, 5, side)
+        bias.compute_mask = unmasked
         run(f"t5_embedding_{side}", bias, [x, given["y"]])
     norm = layers.LayerNormalization(
         conditional=True, hidden_units=3, hidden_activation="tanh"

@@ -7,6 +7,7 @@ wrapper of su_models. They are called like the classes of bert4keras.
 import re
 
 import keras
+import numpy as np
 from keras import ops
 
 from su_models.compat.bert4keras.backend import piecewise_linear
@@ -78,8 +79,10 @@ class Adam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
         gradient, t = cast(gradient), cast(self.iterations + 1)
-        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
-        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
+        # β is rounded as in the correction, and as in bert4keras
+        rates = [1 - float(np.float32(b)) for b in (self.beta_1, self.beta_2)]
+        self.assign_add(m, (gradient - m) * rates[0])
+        self.assign_add(v, (ops.square(gradient) - v) * rates[1])
         m, v = m.value, v.value
         if self.bias_correction:
             m = m / (1 - ops.power(cast(self.beta_1), t))
