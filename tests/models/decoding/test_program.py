@@ -7,17 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from su_models.generation import BeamSearch, GreedySearch, RandomSampling
+from su_models.generation import GreedySearch
 from su_models.models import generate
-from su_models.models.decoding.program import Program, plan_of, program_of
+from su_models.models.decoding.program import plan_of, program_of
 from su_models.models.decoding.stepper import Stepper
 from tests.models.decoding.whole import PROMPTS, build
-
-SEARCHES = {
-    "greedy": GreedySearch(4),
-    "beams": BeamSearch(4, 3, end_id=6),
-    "sampling": RandomSampling(4, num_samples=2, top_k=5, top_p=0.9),
-}
 
 
 def test_programs_are_kept_until_the_variables_change():
@@ -71,28 +65,6 @@ def test_a_hundred_lengths_need_at_most_six_programs():
     for length in range(1, 101):
         generate(model, [[5] * length], **options)
     assert len(traces) <= 6 * once
-
-
-@pytest.mark.skipif(
-    keras.config.backend() != "jax",
-    reason="only JAX compiles for a platform that is not here",
-)
-@pytest.mark.parametrize("platform", ["tpu", "cuda"])
-@pytest.mark.parametrize("name", SEARCHES)
-def test_the_program_is_lowered_for_accelerators(name, platform):
-    program = Program(plan_of(build("roformer-unilm")), SEARCHES[name])
-    inputs = {
-        "tokens": np.ones((2, 16), "int32"),
-        "segments": np.zeros((2, 16), "int32"),
-        "lengths": np.array([3, 16], "int32"),
-    }
-    if name == "sampling":
-        inputs["uniforms"] = np.full((2, 2, 4), 0.5, "float32")
-    exported = program.run.export(inputs, 4, platforms=[platform])
-    assert exported.platforms == (platform,)
-    assert "stablehlo.while" in exported.mlir_module(), "no loop"
-    rows = 2 if name == "sampling" else 1
-    assert exported.out_avals[0].shape == (2, rows, 4)
 
 
 def test_the_memory_of_a_cache_is_linear_in_its_slots():
