@@ -21,6 +21,7 @@ BUDGETS = {
     "optimizers": 175,
     "models": 270,
     "checkpoints": 110,
+    "compat": 110,
     "ops": 80,
     "edges": 75,
     "examples": 60,

@@ -10,6 +10,7 @@ import pytest
 from su_models.generation import GreedySearch
 from su_models.models import generate
 from su_models.models.decoding.program import plan_of, program_of
+from su_models.models.decoding.stepper import Stepper
 from tests.models.decoding.whole import PROMPTS, build
 
 
@@ -64,3 +65,17 @@ def test_a_hundred_lengths_need_at_most_six_programs():
     for length in range(1, 101):
         generate(model, [[5] * length], **options)
     assert len(traces) <= 6 * once
+
+
+def test_the_memory_of_a_cache_is_linear_in_its_slots():
+    plan, ids = plan_of(build("roformer-unilm")), np.ones((2, 16), "int32")
+    lengths = np.array([3, 16], "int32")
+
+    def size(new):
+        cache = Stepper(plan, 3, new).begin(ids, lengths, 0 * ids)
+        arrays = keras.tree.flatten(cache)
+        return sum(int(np.prod(x.shape)) for x in arrays)
+
+    sizes = [size(new) for new in (9, 17, 33, 65)]
+    steps = np.diff(sizes) / [8, 16, 32]
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
