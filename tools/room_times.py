@@ -29,7 +29,7 @@ BUDGETS = {
     "examples": 60,
     "sampling": 60,
     "losses": 60,
-    "generation": 40,
+    "generation": 55,
     "runs": 35,
     "export": 30,
     "backend": 30,

@@ -101,6 +101,8 @@ def generate(
     options = {name: v for name, v in options.items() if v is not None}
     for change in changes or ():
         name, value = pair(change)
+        if name in options:
+            raise ValueError(f"An option is given twice. Received: {name}")
         options[name] = parsed(value)
     task.check_generate_options(options)
     model = RunFolder(folder).load_model()
@@ -130,14 +132,15 @@ def _prompts(text, file):
             raise ValueError(f"The text is empty. Received: text={text!r}")
         return [text]
     try:
-        texts = file.read_text("utf-8-sig").splitlines()
+        lines = file.read_text("utf-8-sig").removesuffix("\n")
+        texts = [line.rstrip("\r") for line in lines.split("\n")]
     except UnicodeDecodeError as error:
         raise ValueError(
             f"`--file` must be text in UTF-8. Received: {file} ({error})"
         ) from error
     empty = [i for i, line in enumerate(texts, start=1) if not line.strip()]
-    if empty or not texts:
-        where = f"line {empty[0]} is empty" if empty else "it is empty"
+    if empty:
+        where = f"line {empty[0]} is empty" if lines else "it is empty"
         raise ValueError(
             f"`--file` must have a prompt in each line. Received: {file} "
             f"({where})"

@@ -81,6 +81,10 @@ class BeamSearch(Search):
         )
         self.bans_early_end = finished == "keep"
 
+    def check_vocabulary(self, size):
+        super().check_vocabulary(size)
+        check_integer("beam_size", self.rows, 1, size)
+
     def begin(self, tokens, cache, history=None, width=None):
         state = super().begin(tokens, cache, history)
         if width is not None or self.rule == "drop":
@@ -188,8 +192,7 @@ class BeamSearch(Search):
 
     def _drop(self, log_probs, state, limit):
         index, done = state["index"], self.finished(state)
-        p = ops.exp(log_probs)
-        log_probs = ops.where(p > 0, ops.log(p + 1e-12), log_probs)
+        log_probs = floored(log_probs)
         scores, beams, tokens = self._candidates(log_probs, state, self.rows)
         rank = ops.arange(self.rows, dtype="int32")
         exists = rank < state["width"][:, None]
@@ -214,3 +217,9 @@ class BeamSearch(Search):
             "width": ops.where(done, state["width"], width),
         }
         return changes, beams
+
+
+def floored(log_probs):
+    """Returns log(p + 1e-12) of log p; a banned token, with -inf, keeps it."""
+    floor = ops.log(ops.exp(log_probs) + 1e-12)
+    return ops.where(log_probs > _DEAD, floor, log_probs)

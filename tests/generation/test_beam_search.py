@@ -6,6 +6,7 @@ from keras import ops
 
 from su_models.backend.compile import compiled
 from su_models.generation import BeamSearch, GreedySearch
+from su_models.generation.beam_search import floored
 from tests.generation import reference
 from tests.generation.toy import FIRST, SIZE, run, score
 
@@ -38,6 +39,14 @@ def test_keep_equals_a_loop_without_a_cache(options, end_id):
         for j, (tokens, total) in enumerate(expected):
             assert ids[i, j].tolist() == reference.padded(tokens, n)
             np.testing.assert_allclose(scores[i, j], total, atol=1e-4)
+
+
+def test_drop_counts_a_probability_of_0_like_bert4keras():
+    log_probs = np.array([-1.0, -30.0, -300.0, -np.inf], "float32")
+    found = ops.convert_to_numpy(floored(ops.convert_to_tensor(log_probs)))
+    expected = np.log(np.exp(log_probs[:3].astype("float64")) + 1e-12)
+    np.testing.assert_allclose(found[:3], expected, rtol=1e-6)
+    assert found[3] == -np.inf  # a banned token
 
 
 @pytest.mark.parametrize("beam_size", [2, 3])

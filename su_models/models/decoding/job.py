@@ -33,7 +33,7 @@ class Job:
         source = list(plan.source)
         self.encoder = plan.encoder_input
         others = [x for x in source if x is not self.encoder]
-        given = list(additional_inputs or ())
+        given = [] if additional_inputs is None else list(additional_inputs)
         if len(given) != len(others):
             raise ValueError(
                 f"The model has {len(others)} inputs besides token, segment "
