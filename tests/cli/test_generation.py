@@ -205,6 +205,7 @@ def test_poems_of_a_file_are_those_of_generate(poems, rhyming, tmp_path):
         (["--top-p", 2], "top_p=2.0"),
         (["--seed", -1], "seed=-1"),
         (["--beam-size", 0], "beam_size=0"),
+        (["--seed", 3, "--set", "seed=4"], "given twice. Received: seed"),
         (["--beam-size", 2, "--top-k", 3], "Beam search does not sample"),
     ],
 )

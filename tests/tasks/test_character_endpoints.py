@@ -9,7 +9,7 @@ from su_models.tasks.quatrains import SPECIALS
 from su_models.tasks.text import tokenizer_of
 from tests.contract import to_numpy
 
-TOKENIZER = tokenizer_of([*SPECIALS, "天", "地", "玄"])
+TOKENIZER = tokenizer_of([*SPECIALS, "天", "地", "玄", "〇"])
 
 
 def points(*texts):
@@ -19,13 +19,20 @@ def points(*texts):
 
 
 @pytest.mark.parametrize(
-    "texts", [["天地玄", "玄", "天犬"], ["天，\U0002a6a5"]]
+    "texts",
+    [
+        ["天地玄", "玄", "天犬"],
+        ["天，\U0002a6a5"],
+        ["天 地", "abc 12 天", "\t玄\u3000地\u00a0", "a天b9\u200d7c地", "x"],
+        ["〇", "天〇〇地", "\u200b〇\u200b", "é\u0301天"],
+    ],
 )
 def test_titles_become_the_ids_of_the_tokenizer(texts):
-    encode, (signature,) = encode_endpoint(TOKENIZER, 8)
+    encode, (signature,) = encode_endpoint(TOKENIZER, 12)
     assert signature.dtype == "int32" and signature.shape == (None, None)
     ids = to_numpy(encode(points(*texts))).astype(int)
-    assert ids.tolist() == TOKENIZER.encode_batch(texts)[0].tolist()
+    expected = TOKENIZER.encode_batch(texts, length=ids.shape[1])[0]
+    assert ids.tolist() == expected.tolist()
 
 
 def test_long_titles_are_cut():

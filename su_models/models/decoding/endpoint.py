@@ -5,9 +5,8 @@ from keras import ops
 
 from su_models.generation.beam_search import BeamSearch
 from su_models.models.decoding.program import Program, plan_of
+from su_models.models.decoding.prompts import SHORTEST
 from su_models.utils.checks import check_integer
-
-_SHORTEST = 16.0  # least length of the prompts of a program
 
 
 def generate_endpoint(
@@ -127,7 +126,7 @@ def _padded(ids, most):
     ids = ids if most is None else ids[:, :most]
     batch, n = ops.shape(ids)
     exact = ops.cast(n, "float32")
-    power = ops.ceil(ops.log2(ops.maximum(exact, _SHORTEST)))
+    power = ops.ceil(ops.log2(ops.maximum(exact, float(SHORTEST))))
     size = ops.cast(ops.round(ops.power(2.0, power)), "int32")
     if most is not None:
         size = ops.minimum(size, most)

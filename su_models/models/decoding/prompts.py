@@ -4,7 +4,7 @@ import numpy as np
 
 from su_models.utils.checks import MAX_SEED, check_seed
 
-_SHORTEST = 16  # least length of an array of prompts
+SHORTEST = 16  # least length of an array of prompts
 
 
 class Prompts:
@@ -80,7 +80,7 @@ class Prompts:
 
 def bucket(length, most=None):
     """Returns a power of two, at least 16 and `length`, at most `most`."""
-    size = max(_SHORTEST, 2 ** int(np.ceil(np.log2(max(length, 1)))))
+    size = max(SHORTEST, 2 ** int(np.ceil(np.log2(max(length, 1)))))
     return size if most is None else min(size, max(most, length))
 
 

@@ -23,6 +23,10 @@ def test_programs_are_kept_until_the_variables_change():
     for key in range(2, 20):
         program_of(model, key, GreedySearch(3))
     assert program_of(model, 1, GreedySearch(3)) is not first
+    used = program_of(model, 19, GreedySearch(3))
+    for key in range(20, 35):  # 15 others: the last one used is kept
+        program_of(model, key, GreedySearch(3))
+    assert program_of(model, 19, GreedySearch(3)) is used
     model.get_layer("Embedding-Token").enable_lora(2)
     assert plan_of(model) is not plan
 
