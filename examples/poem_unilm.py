@@ -21,6 +21,9 @@ pip install "su_models[poems]"
 python examples/poem_unilm.py
 python examples/poem_unilm.py --smoke    (some seconds, in a separate folder)
 
+The whole training, 5 000 steps, has not been run yet, so there are no figures
+here; the script prints them.
+
 It needs the data set at $SU_MODELS_DATA. The same command resumes a killed run.
 The seed is 0. `poems.txt` has one poem for each of the first twenty held-out
 titles, none of them selected; `poems.png` shows them if matplotlib finds a font
