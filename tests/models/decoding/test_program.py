@@ -72,8 +72,9 @@ def test_a_hundred_lengths_need_at_most_six_programs():
 
 
 def test_the_memory_of_a_cache_is_linear_in_its_slots():
-    plan, ids = plan_of(build("roformer-unilm")), np.ones((2, 16), "int32")
-    lengths = np.array([3, 16], "int32")
+    plan, ids = plan_of(build("roformer-unilm")), keras.ops.ones((2, 16))
+    ids = keras.ops.cast(ids, "int32")
+    lengths = keras.ops.convert_to_tensor([3, 16], "int32")
 
     def size(new):
         cache = Stepper(plan, 3, new).begin(ids, lengths, 0 * ids)
