@@ -24,6 +24,9 @@ class BeamSearch(Search):
       including `end_id`. The search of a sample ends when its best running
       beam, divided likewise, is not better than the worst of `beam_size`
       finished ones, as in `transformers` with `early_stopping=False`.
+      Differs: `temperature`, `repetition_penalty`, `min_new_tokens` and
+      `allowed_tokens` act before the softmax here, as in the other searches;
+      in the beam search of `transformers`, on log-probabilities after it.
     * "drop": the rule of bert4keras. The search ends when the best beam is
       finished; other finished beams are dropped, and as many beams fewer are
       kept from then on. There is no length penalty, and a probability p
