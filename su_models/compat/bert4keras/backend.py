@@ -130,9 +130,10 @@ def sequence_masking(
             aligned = align(ops.cast(mask, "bool"), [0, one % ndim], ndim)
             whole = aligned if whole is None else whole & aligned
     if bias is not None and dtype(bias) == "bool":
+        bias = ops.convert_to_tensor(bias)
         whole = bias if whole is None else whole & bias
     elif bias is not None:
-        x = x + bias
+        x = ops.add(x, bias)
     if whole is not None:
         x = ops.where(whole, x, ops.cast(value, x.dtype))
     return (x, whole) if return_mask else x
@@ -153,7 +154,7 @@ def attention_normalize(a, mask=None, axis=-1, method="softmax", bias=None):
     """
     check_choice("axis", axis, (-1, len(a.shape) - 1))
     if bias is not None and dtype(bias) != "bool":
-        a, bias = a + bias, None
+        a, bias = ops.add(a, bias), None
     _, mask = sequence_masking(a, mask, 0, -1, bias, return_mask=True)
     return ops.cast(attention_weights(a, mask, method), a.dtype)
 
