@@ -74,6 +74,31 @@ def test_what_cannot_be_generated_is_minus_1(exported):
 
 
 @only_tensorflow
+def test_an_encoder_and_decoder():
+    model = build("t5.1.1")
+    endpoint = generate_endpoint(model, max_new_tokens=5, max_beam_size=2)
+    found = compiled(endpoint)(PADDED.astype("int32"), 2, 5)
+    expected = generate(model, PROMPTS, beam_size=2, max_new_tokens=5)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), expected)
+
+
+@only_tensorflow
+def test_allowing_nothing_is_minus_1():
+    def allowed(tokens, step):
+        return keras.ops.ones((1, 31), "bool") & (step < 2)
+
+    model = build("gpt2")
+    endpoint = generate_endpoint(
+        model, max_new_tokens=4, allowed_tokens=allowed
+    )
+    ids = PADDED.astype("int32")
+    found = keras.ops.convert_to_numpy(compiled(endpoint)(ids, 1, 4))
+    assert (found == -1).all()
+    found = keras.ops.convert_to_numpy(compiled(endpoint)(ids, 1, 2))
+    assert (found[:, :2] > -1).all()
+
+
+@only_tensorflow
 def test_prompts_wider_than_the_positions():
     """Only what `generate` refuses is -1, not the rows beside it."""
     model = build("gpt2", max_position=12)
