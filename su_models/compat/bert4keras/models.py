@@ -16,6 +16,7 @@ from su_models.models.transformer.albert import ALBERT as OurALBERT
 from su_models.models.transformer.albert import ALBERTUnshared
 from su_models.models.transformer.base import Transformer as OurTransformer
 from su_models.models.transformer.bert import BERT as OurBERT
+from su_models.models.transformer.build import MODELS
 from su_models.models.transformer.build import (
     build_transformer_model as our_build_transformer_model,
 )
@@ -283,27 +284,23 @@ class T5(OurT5, T5_Base):
     """T5, as in bert4keras; `encoder` and `decoder` are separate models."""
 
 
+_ADAPTED = {
+    OurBERT: BERT,
+    OurALBERT: ALBERT,
+    ALBERTUnshared: ALBERT_Unshared,
+    OurNEZHA: NEZHA,
+    OurRoFormer: RoFormer,
+    OurRoFormerV2: RoFormerV2,
+    OurELECTRA: ELECTRA,
+    OurGPT: GPT,
+    OurGPT2: GPT2,
+    GPT2ML: GPT2_ML,
+    OurT5: T5,
+    T5Encoder: T5_Encoder,
+    T5Decoder: T5_Decoder,
+}
 _MODELS = {
-    "bert": BERT,
-    "roberta": BERT,
-    "albert": ALBERT,
-    "albert_unshared": ALBERT_Unshared,
-    "nezha": NEZHA,
-    "roformer": RoFormer,
-    "roformer_v2": RoFormerV2,
-    "electra": ELECTRA,
-    "gpt": GPT,
-    "gpt2": GPT2,
-    "gpt2_ml": GPT2_ML,
-    **{
-        f"{version}{side}": cls
-        for version in ("t5", "t5.1.0", "t5.1.1", "mt5.1.1")
-        for side, cls in (
-            ("", T5),
-            ("_encoder", T5_Encoder),
-            ("_decoder", T5_Decoder),
-        )
-    },
+    name: _ADAPTED[cls] for name, cls in MODELS.items() if cls in _ADAPTED
 }
 
 

@@ -112,6 +112,10 @@ def test_prompts_wider_than_the_positions():
     np.testing.assert_array_equal(ids[:2], generate(model, rows[:2], **options))
     with pytest.raises(ValueError, match="12 positions"):
         generate(model, rows, **options)
+    # one token more than a prompt of 20, cut to 12, would be of another prompt
+    rows[2, :20] = 7
+    found = keras.ops.convert_to_numpy(compiled(endpoint)(rows, 2, 1))
+    assert (found[2] == -1).all() and (found[:2, 0] > -1).all()
 
 
 @only_tensorflow
