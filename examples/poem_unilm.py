@@ -47,7 +47,6 @@ import pathlib
 import sys
 
 import keras
-import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
@@ -55,6 +54,7 @@ from matplotlib.ft2font import FT2Font
 from su_models.export import export_saved_model
 from su_models.runs import RunFolder, draw_run, evaluate_run
 from su_models.tasks import find_task
+from su_models.tasks.token_losses import frequency_perplexity
 
 FOLDER = pathlib.Path("runs/poem-unilm")
 TASK = find_task("poem-unilm")  # as in `su-models train poem-unilm`
@@ -90,7 +90,11 @@ def main(words=None):
         run.write("poems.png", as_picture(titles, poems, font))
     print(as_text(titles, poems))
     figures = evaluate_run(task, poet, folder, number=number)
-    figures["perplexity_of_frequencies"] = unigram(task, poet)
+    tokenizer = task.tokenizer(poet)
+    figures["perplexity_of_frequencies"] = frequency_perplexity(
+        *(task.encoded(tokenizer, task.pairs(s))[1] for s in ("train", "test")),
+        tokenizer.vocab_size,
+    )
     for name, value in figures.items():
         print(f"{name:32}{value:10.3f}")
     if keras.backend.backend() == "tensorflow":
@@ -109,18 +113,6 @@ def as_text(titles, poems):
 def couplets(poem):
     """Returns a poem with a line feed behind each full stop but the last."""
     return poem.replace("。", "。\n").strip()
-
-
-def unigram(task, model):
-    """Returns the perplexity of the held-out poems by frequencies alone."""
-    tokenizer = task.tokenizer(model)
-    train, test = (
-        task.encoded(tokenizer, task.pairs(split))[1]
-        for split in ("train", "test")
-    )
-    counts = np.bincount(train[train > 0], minlength=tokenizer.vocab_size) + 1
-    p = counts[1:] / counts[1:].sum()  # without padding
-    return float(np.exp(-np.log(p[test[test > 0] - 1]).mean()))
 
 
 def chinese_font():

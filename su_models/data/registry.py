@@ -4,6 +4,7 @@ import difflib
 import warnings
 
 from su_models.data.bert4keras_sentiment import BERT4KERAS_SENTIMENT
+from su_models.data.c3 import C3
 from su_models.data.chinese_poetry import CHINESE_POETRY
 from su_models.data.chinese_reading import CMRC2018, DRCD
 from su_models.data.cifar10 import CIFAR10
@@ -30,6 +31,7 @@ REGISTRY = {
         THUCNEWS10,
         CMRC2018,
         DRCD,
+        C3,
     )
 }
 
@@ -67,7 +69,8 @@ def load(name):
         string; `bert4keras_sentiment` and `thucnews10` have `text`, a list
         of strings, and `y`; `chinese_poetry` has `text`, `title`, `author`
         and `collection`; `cmrc2018` and `drcd` have `context`, `question` and
-        `answers`.
+        `answers`; `c3` has `context`, `question`, `answer`, `choices` and
+        `kind`.
 
     Raises:
         ValueError: if the name is unknown or a file has another checksum.

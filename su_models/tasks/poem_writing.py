@@ -5,20 +5,12 @@ import functools
 import warnings
 from typing import ClassVar
 
-import keras
-import numpy as np
-
-from su_models.backend.compile import has_xla
 from su_models.models.decoding.endpoint import generate_endpoint
-from su_models.models.transformer.build import build_transformer_model
-from su_models.models.transformer.scaled_truncated_normal import (
-    ScaledTruncatedNormal,
-)
-from su_models.tasks.base import cosine_decay
 from su_models.tasks.character_endpoints import (
     decode_endpoint,
     encode_endpoint,
 )
+from su_models.tasks.character_unilm import CharacterUniLM, with_targets
 from su_models.tasks.quatrain_form import (
     COMMA,
     END,
@@ -28,19 +20,9 @@ from su_models.tasks.quatrain_form import (
 )
 from su_models.tasks.quatrain_judge import perplexities, shares
 from su_models.tasks.quatrains import load_quatrains, vocabulary
-from su_models.tasks.text import (
-    BATCH_SIZE,
-    TOKENS,
-    TextTask,
-    tokenizer_of,
-)
-from su_models.tasks.vocabulary_embedding import VocabularyEmbedding
+from su_models.tasks.text import BATCH_SIZE, TOKENS, tokenizer_of
 from su_models.text.rhymes import rhyme_numbers
-from su_models.utils.checks import (
-    check_flag,
-    check_share,
-    check_size,
-)
+from su_models.utils.checks import check_flag, check_size
 
 TITLES = (  # of samples
     *("春晓", "秋夜", "送别", "山中", "江雪", "夏日", "登楼", "思乡"),
@@ -50,7 +32,7 @@ TITLES = (  # of samples
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PoemWriting(TextTask):
+class PoemWriting(CharacterUniLM):
     """A UniLM that writes a quatrain (绝句) of the Tang dynasty for a title.
 
     Article: https://kexue.fm/archives/6933
@@ -63,70 +45,31 @@ class PoemWriting(TextTask):
         [CLS] title [SEP] poem [SEP]
 
     The title sees itself from both sides; each character of the poem sees the
-    title and what is before it. The loss is the cross-entropy of the poem and
-    its end. The learning rate rises linearly over the first tenth of the
-    steps (at most 500), then decays along a cosine to 2 %.
-
-    The vocabulary is that of the training poems, in the config of the layer
-    `"Embedding-Token"`. The run is restored without the data.
+    title and what is before it. See `CharacterUniLM`.
 
     Args:
-        hidden_size: int. Features of a character.
-        num_hidden_layers: int. Number of blocks.
-        num_attention_heads: int. Number of heads, which divides
-            `hidden_size`.
-        dropout: float in [0, 1). Dropout rate.
         title_length: int. Longer titles are cut.
-        min_count: int. Characters that are rarer in the training poems have
-            no token.
         halves: bool. Whether to train on halves of poems of eight lines too.
-        ema_momentum: float in [0, 1). Momentum of the averaged weights.
-        steps, batch_size, steps_per_epoch, learning_rate, jit_compile, seed:
-            see `Task`.
+        **settings: those of `CharacterUniLM`.
     """
 
     task_name: ClassVar[str] = "poem-writing"
     loss_label: ClassVar[str] = "loss: -log p of a character"
     generate_options: ClassVar[tuple[str, ...]] = (
-        *TextTask.generate_options,
+        *CharacterUniLM.generate_options,
         "constrained",
         "line_length",
         "rhyme",
     )
 
-    hidden_size: int = 256
-    num_hidden_layers: int = 4
-    num_attention_heads: int = 4
-    dropout: float = 0.1
     title_length: int = 12
-    min_count: int = 5
     halves: bool = True
-    ema_momentum: float = 0.99
     steps: int = 5000
-    batch_size: int = 32
-    steps_per_epoch: int = 100
-    learning_rate: float = 2e-3
 
     def __post_init__(self):
         super().__post_init__()
-        for name in (
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "title_length",
-            "min_count",
-        ):
-            self.keep(name, check_size(name, getattr(self, name)))
-        for name in ("dropout", "ema_momentum"):
-            self.keep(name, check_share(name, getattr(self, name)))
+        self.keep("title_length", check_size("title_length", self.title_length))
         self.keep("halves", check_flag("halves", self.halves))
-        if self.hidden_size % (2 * self.num_attention_heads):
-            raise ValueError(
-                "`hidden_size` must be a multiple of twice "
-                "`num_attention_heads`. Received: "
-                f"hidden_size={self.hidden_size}, "
-                f"num_attention_heads={self.num_attention_heads}"
-            )
 
     # ---- training
 
@@ -134,39 +77,13 @@ class PoemWriting(TextTask):
         """Returns titles and poems of a split, a list of pairs."""
         return load_quatrains(self.halves)[split]
 
-    def build(self):
-        """Returns the UniLM, with the vocabulary of the training poems."""
-        tokens = vocabulary(self.pairs(), self.min_count)
-        embedding = VocabularyEmbedding(
-            tokens,
-            self.hidden_size,
-            mask_zero=True,
-            embeddings_initializer=ScaledTruncatedNormal(
-                self.num_hidden_layers
-            ),
-            name=TOKENS,
-        )
-        return build_transformer_model(
-            model="roformer_v2",
-            application="unilm",
-            with_mlm="linear",
-            vocab_size=len(tokens),
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=self.num_attention_heads,
-            intermediate_size=4 * self.hidden_size,
-            hidden_act="relu",
-            dropout_rate=self.dropout,
-            attention_dropout_rate=self.dropout,
-            layers={TOKENS: embedding},
-            name="poet",
-        )
+    def vocabulary(self):
+        """Returns the tokens of the training poems."""
+        return vocabulary(self.pairs(), self.min_count)
 
     def examples(self):
         """Returns the training poems: `((ids, segments), targets)`."""
-        pairs = self.pairs()
-        tokens = vocabulary(pairs, self.min_count)
-        return self.encoded(tokenizer_of(tokens), pairs)
+        return self.encoded(tokenizer_of(self.vocabulary()), self.pairs())
 
     def encoded(self, tokenizer, pairs):
         """Returns titles and poems as ids.
@@ -185,36 +102,7 @@ class PoemWriting(TextTask):
             list(poems),
             length=2 + self.title_length + LONGEST,
         )
-        following = np.where(segments == 1, ids, 0)[:, 1:]
-        return (ids, segments), np.pad(following, [[0, 0], [0, 1]])
-
-    def check_examples(self, examples, model):
-        """Rejects ids that are not in the vocabulary of the model."""
-        (ids, _), _ = examples
-        size = len(model.get_layer(TOKENS).tokens)
-        if ids.max() >= size:
-            raise ValueError(
-                f"The ids of the examples must be below {size}. "
-                f"Received: ids up to {ids.max()}"
-            )
-
-    def trainer(self, model):
-        """Returns a compiled model of the same layers."""
-        trainer = keras.Model(model.inputs, model.output)
-        rate = cosine_decay(self, min(500, self.steps // 10), alpha=0.02)
-        trainer.compile(
-            keras.optimizers.Adam(
-                rate,
-                global_clipnorm=1.0,
-                use_ema=True,
-                ema_momentum=self.ema_momentum,
-            ),
-            keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, ignore_class=0
-            ),
-            jit_compile=self.jit_compile and has_xla(),
-        )
-        return trainer
+        return with_targets(ids, segments)
 
     # ---- uses of the model
 

@@ -1,11 +1,9 @@
 """Metrics of a model that writes quatrains, and of its quatrains."""
 
-import keras
 import numpy as np
-from keras import ops
 
-from su_models.backend.compile import compiled
 from su_models.tasks.quatrain_form import lines_of, rhymes
+from su_models.tasks.token_losses import token_losses
 
 
 def perplexities(model, examples, marks, batch_size):
@@ -22,20 +20,8 @@ def perplexities(model, examples, marks, batch_size):
         A dict: `"perplexity"` per token, and `"character_perplexity"` without
         the marks.
     """
-    (ids, segments), targets = examples
-
-    def batch(ids, segments, targets):
-        return keras.losses.sparse_categorical_crossentropy(
-            targets, model([ids, segments], training=False), from_logits=True
-        )
-
-    run, made = compiled(batch, model.variables), []
-    for start in range(0, len(ids), batch_size):
-        # batches of one size need one program
-        rows = np.arange(start, start + batch_size) % len(ids)
-        parts = (x[rows] for x in (ids, segments, targets))
-        made.append(ops.convert_to_numpy(run(*parts)))
-    losses = np.concatenate(made)[: len(ids)]  # (n, length)
+    _, targets = examples
+    losses = token_losses(model, examples, batch_size)
     every = targets > 0
     characters = every & ~np.isin(targets, marks)
     return {

@@ -5,12 +5,13 @@ add them here.
 """
 
 from su_models.runs.run_folder import RunFolder
+from su_models.tasks.dialogue_answering import RUNS as DIALOGUES
 from su_models.tasks.image_diffusion import RUNS as DIFFUSIONS
 from su_models.tasks.image_vae import RUNS as VAES
 from su_models.tasks.poem_writing import RUNS as POEMS
 from su_models.utils.nearest import nearest
 
-RUNS = {**DIFFUSIONS, **VAES, **POEMS}
+RUNS = {**DIFFUSIONS, **VAES, **POEMS, **DIALOGUES}
 TASKS = {type(task).task_name: type(task) for task in RUNS.values()}
 
 
@@ -21,7 +22,7 @@ def task_names():
 
     >>> from su_models.tasks import task_names
     >>> task_names()
-    ['ddpm-digits', 'ddpm-mnist', 'vae-digits', 'poem-unilm']
+    ['ddpm-digits', 'ddpm-mnist', 'vae-digits', 'poem-unilm', 'dialogue-answer']
     """
     return list(RUNS)
 

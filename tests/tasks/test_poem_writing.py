@@ -143,13 +143,6 @@ def test_it_trains_under_xla_and_learns_the_form(data, tmp_path):
     assert figures["perplexity"] < untrained["perplexity"] / 2
 
 
-def test_other_ids_are_rejected(data):
-    task = tiny()
-    (ids, segments), targets = task.examples()
-    with pytest.raises(ValueError, match="below 30. Received: ids up to 30"):
-        task.check_examples(((ids + 1, segments), targets), task.build())
-
-
 # ---- uses
 
 
@@ -245,17 +238,7 @@ def test_bad_options_are_rejected(run, options, match):
 
 
 @pytest.mark.parametrize(
-    "field, value",
-    [
-        ("hidden_size", 0),
-        ("num_hidden_layers", 1.5),
-        ("dropout", 1),
-        ("title_length", 0),
-        ("min_count", 0),
-        ("halves", "yes"),
-        ("ema_momentum", -0.1),
-        ("hidden_size", 18),  # 9 features a head
-    ],
+    "field, value", [("title_length", 0), ("halves", "yes")]
 )
 def test_bad_settings_are_refused_at_once(field, value):
     with pytest.raises(ValueError, match=f"Received: {field}={value!r}"):
