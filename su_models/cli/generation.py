@@ -20,6 +20,8 @@ su-models generate poem-unilm 春晓 --seed 7 --set line_length=5
 su-models generate poem-unilm 春晓 --beam-size 3
 
 su-models generate poem-unilm --file titles.txt > poems.txt
+
+su-models generate dialogue-answer "男：还下雨吗?|女：停了。|外面怎么了?"
 """
 
 

@@ -72,7 +72,7 @@ class DialogueAnswering(CharacterUniLM):
     answer_length: int = 16
     mixed: bool = True
     encoder: str = ""
-    steps: int = 3000
+    steps: int = 2000
 
     def __post_init__(self):
         super().__post_init__()

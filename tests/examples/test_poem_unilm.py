@@ -72,15 +72,3 @@ def test_the_whole_on_invented_poems(data, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     for word in ("perplexity_of_frequencies", "rhyme_share_unconstrained"):
         assert word in shown
-
-
-@pytest.mark.slow
-@pytest.mark.data
-def test_smoke_run_on_the_real_poems(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("opencc", reason="the extra poems")
-    pytest.importorskip("pypinyin", reason="the extra poems")
-    monkeypatch.chdir(tmp_path)
-    load_quatrains.cache_clear()
-    POEMS.main(["--smoke"])
-    text = (tmp_path / "runs/smoke-poem-unilm/poems.txt").read_text("utf-8")
-    assert text.count("《") == 20

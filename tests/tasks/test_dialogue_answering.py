@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -237,6 +238,10 @@ def test_scores_of_answers():
     assert f1 == pytest.approx((2 * 2 / 5) / 3)
 
 
+@pytest.mark.skipif(
+    keras.config.backend() != "tensorflow",
+    reason="endpoints need the tensorflow backend",
+)
 def test_the_endpoint_generates_the_answers(run):
     task, model = tiny(), run[1]
     function = task.endpoints(model)["generate"]
