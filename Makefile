@@ -73,15 +73,16 @@ parity: ## the tests against peers (transformers, diffusers, optax ...)
 
 .PHONY: examples-smoke
 examples-smoke: ## each example for some steps, in a temporary folder
-	@$(HAVE) opencc
+	@$(HAVE) poems
 	@KERAS_BACKEND=$(BACKEND) tools/smoke.sh $(PY)
 
 .PHONY: bench
 bench: export SU_MODELS_LEGACY_PYTHON = $(call absolute,$(VENV))-legacy/bin/python
-bench: ## the benchmarks, beside their peers in the same run
+bench: ## the benchmarks of a CPU, beside their peers in the same run
 	@$(HAVE) test jax torch parity
 	@VENV="$(VENV)-legacy" $(HAVE) legacy
 	@for benchmark in benchmarks/*.py; do \
+		if [ $$benchmark = benchmarks/gpu.py ]; then continue; fi; \
 		name=$${benchmark%.py}; echo "== $$benchmark"; \
 		$(QUIET) $(PY) -m "$${name/\//.}" || exit 1; \
 	done

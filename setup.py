@@ -11,6 +11,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', SOURCE, re.M).group(1)
 
 JAX = "jax>=0.10,<0.11"
 OPENCC = "opencc-python-reimplemented>=0.1.7"
+PYPINYIN = "pypinyin>=0.53"
 
 REQUIRES = [
     "keras>=3.15",
@@ -32,10 +33,12 @@ EXTRAS = {
     "jieba": ["jieba>=0.42"],
     "sentencepiece": ["sentencepiece>=0.2"],
     "opencc": [OPENCC],
+    "poems": [OPENCC, PYPINYIN],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16"],
     "test": [
         "codespell~=2.4.3",
         OPENCC,
+        PYPINYIN,
         "pytest>=8.3",
         "pytest-xdist>=3.6",
         "ruff~=0.17.5",

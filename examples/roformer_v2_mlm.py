@@ -85,6 +85,7 @@ from su_models.runs.minibatches import Minibatches
 from su_models.runs.progress import TrainingBar
 from su_models.runs.training_log import TrainingLog
 from su_models.text import Tokenizer
+from su_models.text.simplifier import simplifier
 from su_models.utils.files import replacing
 
 FOLDER = pathlib.Path("runs/roformer-v2-mlm")
@@ -169,19 +170,6 @@ def selected(texts, most, random):
             break
         chosen.append(texts[i])
     return chosen
-
-
-def simplifier():
-    """Returns the function that simplifies traditional characters."""
-    try:
-        from opencc import OpenCC
-    except ImportError as error:
-        raise ImportError(
-            "Simplifying needs the package `opencc`: "
-            'pip install "su_models[opencc]"'
-        ) from error
-    convert = OpenCC("t2s").convert
-    return lambda texts: convert("\n".join(texts)).split("\n")
 
 
 def unknown(texts, vocabulary):

@@ -7,6 +7,7 @@
 # one line a room: each import registers the room's classes
 from su_models import backend as backend
 from su_models import checkpoints as checkpoints
+from su_models import compat as compat
 from su_models import data as data
 from su_models import export as export
 from su_models import generation as generation

@@ -3,8 +3,9 @@ r"""The command `su-models`.
 A command is a function whose docstring is its help. It is in a module of this
 folder that imports neither Keras nor a room at its top (`--help` must answer
 at once; `startup.load_library` imports them), and is added below by
-`app.command()(function)`. It raises `ValueError` or `OSError` for errors that
-the user can fix, which become one line on stderr and exit code 1.
+`app.command()(function)`. It raises `ValueError`, `OSError` or `ImportError`
+(of an extra) for errors that the user can fix, which become one line on stderr
+and exit code 1.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from su_models.cli import catalog, checkpoints, runs
+from su_models.cli import catalog, checkpoints, generation, runs
 from su_models.cli.startup import without_startup_lines
 from su_models.utils.nearest import nearest
 
@@ -39,6 +40,8 @@ su-models sample ddpm-digits
 su-models evaluate ddpm-digits
 
 su-models export ddpm-digits
+
+su-models generate poem-unilm 春晓  a quatrain with this title
 
 su-models convert chinese_L-12_H-768_A-12/bert_model.ckpt bert.safetensors
 
@@ -69,6 +72,7 @@ class _Group(TyperGroup):
             ValueError,
             OSError,
             NotImplementedError,
+            ImportError,
             FloatingPointError,
         ) as error:
             if ctx.params.get("traceback"):
@@ -178,6 +182,7 @@ def info(
 
 app.command(epilog=runs.TRAIN_EXAMPLES)(runs.train)
 app.command(epilog=runs.SAMPLE_EXAMPLES)(runs.sample)
+app.command(epilog=generation.GENERATE_EXAMPLES)(generation.generate)
 app.command(epilog=runs.EVALUATE_EXAMPLES)(runs.evaluate)
 app.command(epilog=runs.EXPORT_EXAMPLES)(runs.export)
 app.command(epilog=checkpoints.CONVERT_EXAMPLES)(checkpoints.convert)

@@ -90,7 +90,7 @@ def train(
     from su_models.runs import draw_run
 
     task, folder = _task_to_train(name)
-    task = task.with_settings(dict(_pair(change) for change in changes or ()))
+    task = task.with_settings(dict(pair(change) for change in changes or ()))
     if steps is not None:
         task = task.with_steps(steps)
     if seed is not None:
@@ -124,16 +124,13 @@ def sample(
     load_library()
     from su_models.runs import RunFolder
 
-    task, folder = _task_of_run(run)
+    task, folder = task_of_run(run)
     endings = task.sample_endings
     if output is not None and endings and output.suffix not in endings:
         raise ValueError(
             f"`--output` must end in {' or '.join(endings)}. Received: {output}"
         )
-    if output is not None and not output.parent.is_dir():
-        raise ValueError(
-            f"The folder of `--output` must exist. Received: {output}"
-        )
+    check_output(output)
     model = RunFolder(folder).load_model()
     samples = task.sample(model, number, seed, progress=True)
     if output is None:
@@ -153,7 +150,7 @@ def evaluate(run: Run):
     load_library()
     from su_models.runs import RunFolder, evaluate_run
 
-    task, folder = _task_of_run(run)
+    task, folder = task_of_run(run)
     model = RunFolder(folder).load_model()
     figures = evaluate_run(task, model, folder)
     width = max(map(len, figures), default=0)
@@ -174,13 +171,15 @@ def export(
     The artifact needs only TensorFlow. In addition to serve(...), the model
     itself, it has the functions of the task; a task that generates images has
     sample(seed, num_samples), which returns float images, and draw(seed),
-    which returns a picture of samples and real images.
+    which returns a picture of samples and real images; a task that writes
+    text has generate(token_ids, segment_ids, beam_size, max_new_tokens),
+    encode(code_points) and decode(ids).
     """
     load_library()
     from su_models.export import export_saved_model
     from su_models.runs import RunFolder
 
-    task, folder = _task_of_run(run)
+    task, folder = task_of_run(run)
     model = RunFolder(folder).load_model()
     output = output or folder / "saved_model"
     export_saved_model(model, output, endpoints=task.endpoints(model))
@@ -202,7 +201,7 @@ def _task_to_train(name):
     )
 
 
-def _task_of_run(name):
+def task_of_run(name):
     """Returns the task and the folder of a run, by its folder or name."""
     from su_models.tasks import load_task, task_names
 
@@ -219,7 +218,15 @@ def _task_of_run(name):
     return load_task(folder), folder
 
 
-def _pair(change):
+def check_output(path):
+    """Rejects an output file in a folder that does not exist."""
+    if path is not None and not path.parent.is_dir():
+        raise ValueError(
+            f"The folder of `--output` must exist. Received: {path}"
+        )
+
+
+def pair(change):
     """Returns name and value of `--set name=value`."""
     name, equals, value = change.partition("=")
     if not equals:

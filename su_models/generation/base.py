@@ -1,6 +1,7 @@
 """Base of the searches: one loop that knows no model."""
 
 import collections
+import math
 
 import keras
 from keras import ops
@@ -11,6 +12,7 @@ from su_models.generation.gather_rows import gather_rows
 from su_models.generation.trie import Trie
 from su_models.utils.checks import (
     check_integer,
+    check_mask,
     check_positive,
     check_shape,
     check_size,
@@ -23,7 +25,7 @@ Generated = collections.namedtuple("Generated", ["ids", "scores", "status"])
 
 _NAN, _NOTHING = 0, 1
 _REASONS = {
-    _NAN: "the model's scores are NaN",
+    _NAN: "the model's scores are NaN or infinite",
     _NOTHING: "`allowed_tokens` allows no token",
 }
 
@@ -131,6 +133,20 @@ class Search:
         state = self.advance(step, state, limit, reorder)
         return self.end(state)
 
+    def check_vocabulary(self, size):
+        """Raises a ValueError for tokens outside a vocabulary.
+
+        Args:
+            size: int, the number of tokens.
+        """
+        check_integer("end_id", self.end_id, 0, size - 1, optional=True)
+        trie = self.allowed_tokens
+        if isinstance(trie, Trie) and trie.largest >= size:
+            raise ValueError(
+                f"The tokens of `allowed_tokens` must be below {size}. "
+                f"Received: a Trie with {trie.largest}"
+            )
+
     def begin(self, tokens, cache, history=None):
         """Returns the state before the first step, a dict of tensors."""
         tokens = ops.cast(ops.convert_to_tensor(tokens), "int32")
@@ -234,12 +250,12 @@ class Search:
 
     def _log_probs(self, logits, state):
         """Returns log-probabilities with all bans, and the status."""
+        self.check_vocabulary(logits.shape[-1])
         logits = ops.cast(logits, sum_dtype(logits.dtype))  # (b, rows, v)
         live = self.live(state)
         live = live & ops.logical_not(self.finished(state))[:, None]
         unknown = ops.any(ops.isnan(logits), axis=-1)  # (b, rows)
-        failed = [ops.any(unknown & live, axis=1)]
-        logits = ops.where(unknown[..., None], ops.zeros_like(logits), logits)
+        nothing = None
         if "seen" in state:
             p = self.repetition_penalty
             penalized = ops.where(logits > 0, logits / p, logits * p)
@@ -247,15 +263,21 @@ class Search:
         logits = logits / self.temperature
         allowed = self._allowed(state, logits)
         if allowed is not None:
-            some = ops.any(allowed, axis=-1)  # (b, rows)
-            failed.append(ops.any(ops.logical_not(some) & live, axis=1))
-            allowed = allowed | ops.logical_not(some)[..., None]
+            nothing = ops.logical_not(ops.any(allowed, axis=-1))  # (b, rows)
+            allowed = allowed | nothing[..., None]
             logits = ops.where(allowed, logits, -float("inf"))
+        log_probs = _log_softmax(logits)
+        # infinite scores, or nothing but -inf, have no softmax
+        unknown = unknown | ops.any(ops.isnan(log_probs), axis=-1)
+        even = -math.log(logits.shape[-1])
+        log_probs = ops.where(unknown[..., None], even, log_probs)
         status = state["status"]
-        for kind, where in enumerate(failed):
-            now = state["index"] * len(_REASONS) + kind
-            status = ops.where((status < 0) & where, now, status)
-        return _log_softmax(logits), status
+        for kind, rows in (_NAN, unknown), (_NOTHING, nothing):
+            if rows is not None:
+                where = (status < 0) & ops.any(rows & live, axis=1)
+                now = state["index"] * len(_REASONS) + kind
+                status = ops.where(where, now, status)
+        return log_probs, status
 
     def _allowed(self, state, logits):
         """Returns which tokens may be chosen, `(b, rows, v)`, or None."""
@@ -273,9 +295,13 @@ class Search:
             )
         elif self.allowed_tokens is not None:
             ids = ops.reshape(state["ids"], (-1, self.max_new_tokens))
-            mask = ops.convert_to_tensor(self.allowed_tokens(ids, index))
+            mask = check_mask(
+                "allowed_tokens",
+                self.allowed_tokens(ids, index),
+                "a token may follow",
+            )
             check_shape("allowed_tokens", mask, (ids.shape[0], size), 1)
-            mask = ops.cast(mask, "bool") | ops.zeros((1, size), "bool")
+            mask = mask | ops.zeros((1, size), "bool")
             if mask.shape[0] == 1:
                 masks.append(mask[None] | ops.zeros_like(logits, "bool"))
             else:

@@ -24,6 +24,9 @@ class BeamSearch(Search):
       including `end_id`. The search of a sample ends when its best running
       beam, divided likewise, is not better than the worst of `beam_size`
       finished ones, as in `transformers` with `early_stopping=False`.
+      Differs: `temperature`, `repetition_penalty`, `min_new_tokens` and
+      `allowed_tokens` act before the softmax here, as in the other searches;
+      in the beam search of `transformers`, on log-probabilities after it.
     * "drop": the rule of bert4keras. The search ends when the best beam is
       finished; other finished beams are dropped, and as many beams fewer are
       kept from then on. There is no length penalty, and a probability p
@@ -80,6 +83,10 @@ class BeamSearch(Search):
             self.rows if finished == "keep" else 1,
         )
         self.bans_early_end = finished == "keep"
+
+    def check_vocabulary(self, size):
+        super().check_vocabulary(size)
+        check_integer("beam_size", self.rows, 1, size)
 
     def begin(self, tokens, cache, history=None, width=None):
         state = super().begin(tokens, cache, history)
@@ -188,8 +195,7 @@ class BeamSearch(Search):
 
     def _drop(self, log_probs, state, limit):
         index, done = state["index"], self.finished(state)
-        p = ops.exp(log_probs)
-        log_probs = ops.where(p > 0, ops.log(p + 1e-12), log_probs)
+        log_probs = floored(log_probs)
         scores, beams, tokens = self._candidates(log_probs, state, self.rows)
         rank = ops.arange(self.rows, dtype="int32")
         exists = rank < state["width"][:, None]
@@ -214,3 +220,9 @@ class BeamSearch(Search):
             "width": ops.where(done, state["width"], width),
         }
         return changes, beams
+
+
+def floored(log_probs):
+    """Returns log(p + 1e-12) of log p; a banned token, with -inf, keeps it."""
+    floor = ops.log(ops.exp(log_probs) + 1e-12)
+    return ops.where(log_probs > _DEAD, floor, log_probs)

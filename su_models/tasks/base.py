@@ -44,6 +44,7 @@ class Task:
     task_name: ClassVar[str]
     loss_label: ClassVar[str] = "loss"
     sample_endings: ClassVar[tuple[str, ...]] = ()  # the default comes first
+    generate_options: ClassVar[tuple[str, ...]] = ()  # of `generate`
 
     steps: int = 1000
     batch_size: int = 128
@@ -97,7 +98,7 @@ class Task:
                     f"The task {self.task_name} has no such setting. Did you "
                     f"mean {nearest(name, known)}? Received: {name}"
                 )
-        values = {name: _parsed(value) for name, value in changes.items()}
+        values = {name: parsed(value) for name, value in changes.items()}
         return dataclasses.replace(self, **values)
 
     def with_steps(self, steps):
@@ -175,6 +176,36 @@ class Task:
             f"The task {self.task_name} draws no samples."
         )
 
+    def generate(self, model, texts, **options):
+        """Returns the text that follows each of `texts`, a list of strings.
+
+        A subclass that defines it lists the options of the command line in
+        `generate_options`. All have the options `stream`, a function that is
+        called with the new characters of each text, and `progress`.
+        """
+        self.check_generate_options(options)
+        raise NotImplementedError(f"{type(self).__name__}.generate")
+
+    def check_generate_options(self, options):
+        """Rejects names that are not in `generate_options`.
+
+        Raises:
+            NotImplementedError: if the task generates no text.
+            ValueError: if a name is unknown (the message suggests the nearest
+                name).
+        """
+        known = self.generate_options
+        if not known:
+            raise NotImplementedError(
+                f"The task {self.task_name} generates no text."
+            )
+        for name in options:
+            if name not in known:
+                raise ValueError(
+                    f"The task {self.task_name} has no such option. Did you "
+                    f"mean {nearest(name, known)}? Received: {name}"
+                )
+
     def endpoints(self, model):
         """Returns functions to export with the model, by name.
 
@@ -200,8 +231,11 @@ def cosine_decay(task, warmup_steps, alpha):
     )
 
 
-def _parsed(value):
-    """Returns the JSON value of a string, or else the string itself."""
+def parsed(value):
+    """Returns the JSON value of a string, or else the string itself.
+
+    Another value is returned as it is.
+    """
     if not isinstance(value, str):
         return value
     for read in (json.loads, float):  # `float` also reads .5 and 1e-3

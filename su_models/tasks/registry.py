@@ -7,9 +7,10 @@ add them here.
 from su_models.runs.run_folder import RunFolder
 from su_models.tasks.image_diffusion import RUNS as DIFFUSIONS
 from su_models.tasks.image_vae import RUNS as VAES
+from su_models.tasks.poem_writing import RUNS as POEMS
 from su_models.utils.nearest import nearest
 
-RUNS = {**DIFFUSIONS, **VAES}
+RUNS = {**DIFFUSIONS, **VAES, **POEMS}
 TASKS = {type(task).task_name: type(task) for task in RUNS.values()}
 
 
@@ -20,7 +21,7 @@ def task_names():
 
     >>> from su_models.tasks import task_names
     >>> task_names()
-    ['ddpm-digits', 'ddpm-mnist', 'vae-digits']
+    ['ddpm-digits', 'ddpm-mnist', 'vae-digits', 'poem-unilm']
     """
     return list(RUNS)
 

@@ -296,18 +296,6 @@ def test_nothing_of_a_text_is_lost_when_masks_are_filled():
     assert len(found.split()) == 2 and counted == "玄 荒"
 
 
-def test_without_opencc_it_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(MLM.sys.modules, "opencc", None)
-    with pytest.raises(ImportError, match=r"su_models\[opencc\]"):
-        MLM.simplifier()
-
-
-def test_opencc_simplifies_text_by_text():
-    pytest.importorskip("opencc", reason="the extra opencc")
-    simplify = MLM.simplifier()
-    assert simplify(["綺殿千尋起", "", "已经"]) == ["绮殿千寻起", "", "已经"]
-
-
 def test_without_a_vocabulary_it_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="^The data set lacks"):
         MLM.arguments(["--vocabulary", str(tmp_path / "none.txt")])

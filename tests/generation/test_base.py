@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from su_models.generation import BeamSearch, GreedySearch, RandomSampling
+from su_models.generation import (
+    BeamSearch,
+    GreedySearch,
+    RandomSampling,
+    Trie,
+)
 from su_models.generation.base import Search, failure
 from tests.generation import reference, toy
 from tests.generation.toy import FIRST, SIZE, run, score
@@ -62,6 +67,59 @@ def test_nan_scores_end_a_sample_with_its_step(search, monkeypatch):
     assert failure(status[0]) is None
     assert failure(status[1])[0] == 2 and "NaN" in failure(status[1])[1]
     np.testing.assert_array_equal(ids[::2], expected[::2])
+
+
+@pytest.mark.parametrize(
+    "scores", [[np.inf, 0.0, 0.0], [-np.inf] * 3, [3e38, -3e38, 0.0]]
+)
+@pytest.mark.parametrize(
+    "search",
+    [
+        GreedySearch(3, temperature=1e-3),
+        BeamSearch(3, 2, temperature=1e-3),
+        BeamSearch(3, 2, "drop", temperature=1e-3),
+    ],
+)
+def test_infinite_scores_end_a_sample_with_their_step(search, scores):
+    values = np.zeros((2, search.rows, 3), "float32")
+    values[1, :] = scores
+
+    def step(tokens, cache, index):
+        now = ops.where(index == 1, ops.convert_to_tensor(values), 0.0)
+        return now, cache
+
+    status = search(step, np.zeros(2, "int32"), ()).status
+    status = ops.convert_to_numpy(status)
+    assert failure(status[0]) is None
+    assert failure(status[1]) == (1, "the model's scores are NaN or infinite")
+
+
+@pytest.mark.parametrize(
+    ("search", "match"),
+    [
+        (GreedySearch(3, end_id=3), "end_id=3"),
+        (GreedySearch(3, allowed_tokens=Trie([[1, 3]])), "Trie with 3"),
+        (BeamSearch(3, 4), "beam_size=4"),
+    ],
+)
+def test_tokens_outside_the_vocabulary_are_rejected(search, match):
+    def step(tokens, cache, index):
+        return ops.zeros((1, search.rows, 3)), cache
+
+    with pytest.raises(ValueError, match=match):
+        search(step, np.zeros(1, "int32"), ())
+
+
+def test_an_additive_mask_is_rejected():
+    def allowed(tokens, step):
+        return ops.zeros((1, 3))
+
+    def step(tokens, cache, index):
+        return ops.zeros((1, 1, 3)), cache
+
+    search = GreedySearch(3, allowed_tokens=allowed)
+    with pytest.raises(ValueError, match="`allowed_tokens` must be boolean"):
+        search(step, np.zeros(1, "int32"), ())
 
 
 def test_allowing_nothing_ends_a_sample_with_its_step():

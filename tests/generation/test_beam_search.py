@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
+from su_models.backend.compile import compiled
 from su_models.generation import BeamSearch, GreedySearch
+from su_models.generation.beam_search import floored
 from tests.generation import reference
 from tests.generation.toy import FIRST, SIZE, run, score
 
@@ -33,6 +36,46 @@ def test_keep_equals_a_loop_without_a_cache(options, end_id):
             score(first), n, end_id=end_id, **options, **prompt
         )
         assert len(expected) == k
+        for j, (tokens, total) in enumerate(expected):
+            assert ids[i, j].tolist() == reference.padded(tokens, n)
+            np.testing.assert_allclose(scores[i, j], total, atol=1e-4)
+
+
+def test_drop_counts_a_probability_of_0_like_bert4keras():
+    log_probs = np.array([-1.0, -30.0, -300.0, -np.inf], "float32")
+    found = ops.convert_to_numpy(floored(ops.convert_to_tensor(log_probs)))
+    expected = np.log(np.exp(log_probs[:3].astype("float64")) + 1e-12)
+    np.testing.assert_allclose(found[:3], expected, rtol=1e-6)
+    assert found[3] == -np.inf  # a banned token
+
+
+@pytest.mark.parametrize("beam_size", [2, 3])
+def test_keep_goes_on_with_as_many_beams_when_some_end(beam_size):
+    """Over tables of scores by step and last token, in which many end."""
+    samples, n, size, end_id = 60, 6, 5, 1
+    random = np.random.default_rng(3)
+    tables = random.normal(scale=2.0, size=(samples, n, size, size))
+    tables = tables.astype("float32")
+    flat = ops.convert_to_tensor(tables.reshape(-1, size))
+    sample = ops.arange(samples, dtype="int32")[:, None]
+
+    def step(tokens, cache, index):
+        at = (sample * n + index) * size + tokens
+        return ops.take(flat, at, axis=0), cache
+
+    search = BeamSearch(
+        n, beam_size, end_id=end_id, num_return_sequences=beam_size
+    )
+    found = compiled(lambda x: tuple(search(step, x, ())))(
+        np.zeros(samples, "int32")
+    )
+    ids, scores, _ = (ops.convert_to_numpy(x) for x in found)
+    for i, table in enumerate(tables):
+
+        def logits(tokens, table=table):
+            return table[len(tokens), [0, *tokens][-1]]
+
+        expected = reference.beam_search(logits, n, beam_size, end_id)
         for j, (tokens, total) in enumerate(expected):
             assert ids[i, j].tolist() == reference.padded(tokens, n)
             np.testing.assert_allclose(scores[i, j], total, atol=1e-4)

@@ -80,8 +80,20 @@ def test_what_a_task_cannot_do_is_said():
         task.sample(None, 3)
     with pytest.raises(NotImplementedError, match="silent has no evaluation"):
         task.evaluate(None)
+    with pytest.raises(NotImplementedError, match="silent generates no text"):
+        task.generate(None, ["a"])
     assert task.pictures(None) == {} and task.endpoints(None) == {}
     assert task.callbacks(None) == []
+
+
+def test_options_that_generate_does_not_have_are_named():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Echo(Line):
+        generate_options = ("seed", "top_p")
+
+    Echo().check_generate_options({"seed": 3})
+    with pytest.raises(ValueError, match="line has no .*top_p. Rec.*: topp"):
+        Echo().check_generate_options({"seed": 3, "topp": 1})
 
 
 def test_the_rate_rises_and_falls():

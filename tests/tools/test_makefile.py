@@ -37,7 +37,7 @@ def make(tmp_path):
     for name in ("quiet.sh", "smoke.sh"):
         shutil.copy(ROOT / "tools" / name, root / "tools")
     write_command(root / "tools" / "environment.sh", "#!/bin/sh\n")
-    for name in ("examples/one.py", "benchmarks/two.py"):
+    for name in ("examples/one.py", "benchmarks/two.py", "benchmarks/gpu.py"):
         write_command(root / name, "")
 
     def run(*words, venv=".venv"):
@@ -74,6 +74,12 @@ def test_path_with_a_space(make, tmp_path, target, called, venv):
     run = make(target, venv=venv)
     assert run.returncode == 0, run.stderr
     assert called in (tmp_path / "calls").read_text()
+
+
+def test_bench_leaves_the_gpu_out(make, tmp_path):
+    assert make("bench").returncode == 0
+    called = (tmp_path / "calls").read_text()
+    assert "benchmarks.two" in called and "benchmarks.gpu" not in called
 
 
 @pytest.mark.parametrize("made_here", [True, False])

@@ -7,7 +7,7 @@ returned in float32, or in float64 for operands in float64.
 
 from keras import ops
 
-from su_models.backend.precision import accumulated_einsum
+from su_models.backend.precision import accumulated_einsum, accumulated_matmul
 from su_models.utils.checks import check_shape
 
 
@@ -45,13 +45,16 @@ def attention_context(weights, v):
         weights: `(batch, heads, n, m)`.
         v: values `(batch, m, groups, dim)`; `groups` divides `heads`.
     """
-    h, groups = weights.shape[1], v.shape[2]
-    if h == groups:
-        return accumulated_einsum("bhnm,bmhd->bnhd", weights, v)
-    b, _, n, m = ops.shape(weights)
-    weights = ops.reshape(weights, (b, groups, h // groups, n, m))
-    context = accumulated_einsum("bgrnm,bmgd->bngrd", weights, v)
-    return ops.reshape(context, (b, n, h, v.shape[-1]))  # (b, n, h, d)
+    b, h, n, m = ops.shape(weights)
+    v = ops.transpose(v, (0, 2, 1, 3))  # (b, groups, m, d)
+    groups, dim = v.shape[1], v.shape[3]
+    if h != groups:
+        weights = ops.reshape(weights, (b, groups, h // groups * n, m))
+    # a product of matrices: XLA:CPU computes other forms of it slowly
+    context = accumulated_matmul(weights, v)
+    if h != groups:
+        context = ops.reshape(context, (b, h, n, dim))
+    return ops.transpose(context, (0, 2, 1, 3))
 
 
 def relative_scores(q, relative_embeddings, m):

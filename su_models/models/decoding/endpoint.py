@@ -5,9 +5,8 @@ from keras import ops
 
 from su_models.generation.beam_search import BeamSearch
 from su_models.models.decoding.program import Program, plan_of
+from su_models.models.decoding.prompts import SHORTEST
 from su_models.utils.checks import check_integer
-
-_SHORTEST = 16.0  # least length of the prompts of a program
 
 
 def generate_endpoint(
@@ -34,7 +33,8 @@ def generate_endpoint(
     `max_new_tokens`, which the maxima given here bound. It returns int32
     `(batch, max_new_tokens)`, with the maximum given here, and equals
     `generate` with the same arguments. A row of -1 says that `generate` would
-    raise an error: the scores became NaN, or an id is not in the vocabulary.
+    raise an error: the scores became NaN, an id is not in the vocabulary, or
+    the prompt and the tokens do not fit in the positions of the model.
     Prompts are padded to a power of two, so that few programs serve all
     lengths.
 
@@ -76,6 +76,7 @@ def generate_endpoint(
         temperature=temperature,
         allowed_tokens=allowed_tokens,
     )
+    search.check_vocabulary(plan.vocab_size)
     run = Program(plan, search).run
     names = ["token_ids"] + ["segment_ids"] * (plan.segments is not None)
 
@@ -83,7 +84,13 @@ def generate_endpoint(
         *ids, beams, limit = arguments
         lengths = _lengths(ids[0])
         real = lengths > 0
-        ids = [_padded(x, plan.max_length) for x in ids]
+        if plan.max_length is not None:
+            prompt = lengths if plan.encoder_input is None else 1
+            real = real & (prompt + limit - 1 <= plan.max_length)
+        most = plan.max_length if plan.encoder_input is None else None
+        if most is not None:
+            lengths = ops.minimum(lengths, most)
+        ids = [_padded(x, most) for x in ids]
         inputs = {"tokens": ids[0], "lengths": ops.maximum(lengths, 1)}
         if plan.encoder_input is not None:
             inputs["source"] = [ids[0]]
@@ -115,11 +122,12 @@ def _lengths(tokens):
 
 
 def _padded(ids, most):
-    """Returns ids padded to a power of two, or to `most`."""
+    """Returns ids padded to a power of two, at most `most` of them."""
+    ids = ids if most is None else ids[:, :most]
     batch, n = ops.shape(ids)
     exact = ops.cast(n, "float32")
-    power = ops.ceil(ops.log2(ops.maximum(exact, _SHORTEST)))
+    power = ops.ceil(ops.log2(ops.maximum(exact, float(SHORTEST))))
     size = ops.cast(ops.round(ops.power(2.0, power)), "int32")
     if most is not None:
-        size = ops.minimum(size, ops.maximum(most, n))
+        size = ops.minimum(size, most)
     return ops.concatenate([ids, ops.zeros((batch, size - n), "int32")], axis=1)

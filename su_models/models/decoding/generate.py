@@ -3,7 +3,6 @@
 from su_models.generation.beam_search import BeamSearch
 from su_models.generation.greedy_search import GreedySearch
 from su_models.generation.random_sampling import RandomSampling
-from su_models.generation.trie import Trie
 from su_models.models.decoding.job import Job
 from su_models.models.decoding.program import plan_of, program_of
 from su_models.models.decoding.prompts import Prompts, uniforms
@@ -84,9 +83,10 @@ def generate(
         repetition_penalty: float > 0. Divides the logits of tokens that have
             occurred (multiplies negative ones).
         length_penalty: float. Beam search divides the score of a sequence by
-            `length ** length_penalty`.
+            `length ** length_penalty`. Only for beam search.
         finished: "keep" or "drop", what beam search does with finished
-            sequences: the rule of `transformers`, or that of bert4keras; see
+            sequences: the rule of `transformers`, or that of bert4keras,
+            which is also a beam search with one beam; see
             `su_models.generation.BeamSearch`.
         allowed_tokens: optional function `(tokens, step)` of the generated
             tokens `(n, max_new_tokens)`, of which the first `step` columns
@@ -107,7 +107,9 @@ def generate(
             as its text has one of them. Not for beam search.
         tokenizer: an object whose `decode(ids)` returns text, for
             `stop_strings`.
-        progress: bool. Whether to show a progress bar over the batches.
+        progress: bool. Whether to show a progress bar over the batches. Or a
+            function `(done, total)` of numbers of prompts, which is called
+            after each batch.
 
     Returns:
         int32 array `(batch, max_new_tokens)`, or `(batch,
@@ -138,11 +140,13 @@ def generate(
     (2, 4)
     """
     plan = plan_of(model)
-    _check_vocabulary(plan.vocab_size, beam_size, end_id, allowed_tokens)
     prompts = Prompts(token_ids, segment_ids, prompt_lengths, plan.vocab_size)
     check_flag("return_scores", return_scores)
-    check_flag("progress", progress)
-    method = _method(beam_size, top_k, top_p, temperature)
+    if not callable(progress):
+        check_flag("progress", progress)
+    check_choice("finished", finished, ("keep", "drop"))
+    check_number("length_penalty", length_penalty)
+    method = _method(beam_size, top_k, top_p, temperature, finished)
     rows = check_size("num_return_sequences", num_return_sequences)
     options = {
         "max_new_tokens": check_size("max_new_tokens", max_new_tokens),
@@ -165,16 +169,26 @@ def generate(
             "finished": finished,
             "num_return_sequences": rows,
         }
-    check_number("length_penalty", length_penalty)
-    check_choice("finished", finished, ("keep", "drop"))
+    if length_penalty != 1 and method is not BeamSearch:
+        raise ValueError(
+            "Only beam search has a `length_penalty`. Received: "
+            f"length_penalty={length_penalty}, beam_size={beam_size}"
+        )
     job = Job(plan, prompts, start_id, additional_inputs, options)
     search = method(**options)  # checks them
+    search.check_vocabulary(plan.vocab_size)
     key = method, tuple(sorted(options.items()))
     program = program_of(model, key, search)
     inputs = {}
     if method is RandomSampling:
         shape = rows, options["max_new_tokens"]
         inputs["uniforms"] = uniforms(seed, len(prompts), shape)
+    size = check_size("batch_size", batch_size, optional=True)
+    if stream is not None and size is not None and size < len(prompts):
+        raise ValueError(
+            "The prompts of a `stream` are decoded at once. Received: "
+            f"batch_size={size} for {len(prompts)} prompts"
+        )
     run = runner(program, method, stream, stop_strings, tokenizer)
     ids, scores = job.run(run, inputs, batch_size, progress)
     if rows == 1:
@@ -182,25 +196,17 @@ def generate(
     return (ids, scores) if return_scores else ids
 
 
-def _method(beam_size, top_k, top_p, temperature):
+def _method(beam_size, top_k, top_p, temperature, finished):
     """Returns the class of the search that the arguments select."""
     check_integer("beam_size", beam_size, least=1)
     sampled = top_k is not None or top_p is not None
-    if beam_size > 1:
+    # one beam of the rule "drop" is no greedy search: it has its own minimum
+    if beam_size > 1 or finished == "drop":
         if sampled:
             raise ValueError(
                 "Beam search does not sample. Received: "
-                f"beam_size={beam_size}, top_k={top_k}, top_p={top_p}"
+                f"beam_size={beam_size}, finished={finished!r}, "
+                f"top_k={top_k}, top_p={top_p}"
             )
         return BeamSearch
     return RandomSampling if sampled or temperature != 1 else GreedySearch
-
-
-def _check_vocabulary(size, beam_size, end_id, allowed_tokens):
-    check_integer("beam_size", beam_size, 1, size)
-    check_integer("end_id", end_id, 0, size - 1, optional=True)
-    if isinstance(allowed_tokens, Trie) and allowed_tokens.largest >= size:
-        raise ValueError(
-            f"The tokens of `allowed_tokens` must be below {size}. "
-            f"Received: a Trie with {allowed_tokens.largest}"
-        )

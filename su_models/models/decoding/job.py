@@ -33,7 +33,7 @@ class Job:
         source = list(plan.source)
         self.encoder = plan.encoder_input
         others = [x for x in source if x is not self.encoder]
-        given = list(additional_inputs or ())
+        given = [] if additional_inputs is None else list(additional_inputs)
         if len(given) != len(others):
             raise ValueError(
                 f"The model has {len(others)} inputs besides token, segment "
@@ -70,7 +70,8 @@ class Job:
             run: function of the inputs of a `Program` and a number of tokens.
             inputs: dict of further inputs, arrays with an entry a prompt.
             batch_size: optional int, the number of prompts in a batch.
-            progress: bool. Whether to show a progress bar.
+            progress: bool. Whether to show a progress bar. Or a function of
+                the numbers of finished and of all prompts.
 
         Raises:
             ValueError: if the search failed.
@@ -81,11 +82,9 @@ class Job:
         if size >= count:
             order = np.arange(count)
         starts = range(0, count, size)
-        bar = None
-        if progress:
-            bar = keras.utils.Progbar(len(starts), unit_name="batch")
+        report = _report(progress, len(starts), count)
         results = []
-        for number, start in enumerate(starts):
+        for number, start in enumerate(starts, start=1):
             rows = order[start : start + size]
             # batches of one size need one program
             padded = np.resize(rows, min(size, count))
@@ -95,8 +94,7 @@ class Job:
             made = [x[: len(rows)] for x in made]
             self._check_status(made[2], rows)
             results.append(made[:2])
-            if bar is not None:
-                bar.update(number + 1)
+            report(number, min(start + size, count))
         back = np.argsort(order)
         ids, scores = (
             np.concatenate(x)[back] for x in zip(*results, strict=True)
@@ -138,3 +136,13 @@ class Job:
                     f"Generation failed at step {step}: {reason}. "
                     f"Received: prompt {row}"
                 )
+
+
+def _report(progress, batches, prompts):
+    """Returns a function of the numbers of finished batches and prompts."""
+    if callable(progress):
+        return lambda _, done: progress(done, prompts)
+    if not progress:
+        return lambda *_: None
+    bar = keras.utils.Progbar(batches, unit_name="batch")
+    return lambda number, _: bar.update(number)

@@ -26,7 +26,9 @@ def program_of(model, key, search):
         search: a `Search` with these arguments.
     """
     _, plan, programs = _entry(model)
-    if key not in programs:
+    if key in programs:  # the least recently used one goes first
+        programs[key] = programs.pop(key)
+    else:
         while len(programs) >= _MOST:
             del programs[next(iter(programs))]
         programs[key] = Program(plan, search)

@@ -4,7 +4,7 @@ import numpy as np
 
 from su_models.utils.checks import MAX_SEED, check_seed
 
-_SHORTEST = 16  # least length of an array of prompts
+SHORTEST = 16  # least length of an array of prompts
 
 
 class Prompts:
@@ -40,6 +40,7 @@ class Prompts:
         self.tokens = np.where(real, tokens, 0).astype("int32")
         self.segments = None
         if segment_ids is not None:
+            _check_rows(token_ids, segment_ids)
             segments = _array("segment_ids", segment_ids)
             if segments.shape != tokens.shape:
                 raise ValueError(
@@ -79,7 +80,7 @@ class Prompts:
 
 def bucket(length, most=None):
     """Returns a power of two, at least 16 and `length`, at most `most`."""
-    size = max(_SHORTEST, 2 ** int(np.ceil(np.log2(max(length, 1)))))
+    size = max(SHORTEST, 2 ** int(np.ceil(np.log2(max(length, 1)))))
     return size if most is None else min(size, max(most, length))
 
 
@@ -98,6 +99,10 @@ def uniforms(seed, count, shape):
         ValueError: if `seed` is none of these.
     """
     if isinstance(seed, (list, tuple, np.ndarray)) and np.ndim(seed) == 1:
+        if any(s is None for s in seed):
+            raise ValueError(
+                f"`seed` must be integers. Received: seed={seed!r}"
+            )
         if len(seed) != count:
             raise ValueError(
                 f"`seed` must be an integer, or one for each of the {count} "
@@ -140,6 +145,19 @@ def _array(name, ids):
             f"Received: {name} of shape {ids.shape} and dtype {ids.dtype}"
         )
     return ids
+
+
+def _check_rows(token_ids, segment_ids):
+    """Rejects lists of segments that are longer or shorter than the ids."""
+    if _is_list(token_ids) and _is_list(segment_ids):
+        pairs = zip(token_ids, segment_ids, strict=False)
+        for row, (ids, segments) in enumerate(pairs):
+            if len(ids) != len(segments):
+                raise ValueError(
+                    "`segment_ids` must be as long as `token_ids`. Received: "
+                    f"{len(ids)} ids and {len(segments)} segments in prompt "
+                    f"{row}"
+                )
 
 
 def _is_list(x):

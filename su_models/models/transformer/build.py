@@ -30,7 +30,7 @@ from su_models.models.transformer.t5 import (
     T5Decoder,
     T5Encoder,
 )
-from su_models.models.transformer.vocabulary import reduced_rows
+from su_models.models.transformer.vocabulary import row_chooser
 from su_models.utils.checks import check_choice, check_flag
 from su_models.utils.nearest import nearest
 
@@ -178,7 +178,11 @@ def _restore(transformer, building, checkpoint_path, family, waits):
         checkpoint_path,
         family,
         transformer.prefix,
-        _rows(transformer),
+        row_chooser(
+            transformer.full_vocab_size,
+            transformer.keep_tokens,
+            transformer.compound_tokens,
+        ),
         transformer.ignore_invalid_weights,
         transformer.autoresize_weights,
     )
@@ -235,22 +239,3 @@ def _names(model, transformer):
             if cls is base:
                 return name
     return None
-
-
-def _rows(transformer):
-    """Returns what makes the rows of the model's vocabulary, or None."""
-    tokens = transformer.keep_tokens, transformer.compound_tokens
-    if tokens == (None, None):
-        return None
-    size = transformer.full_vocab_size
-
-    def rows(table):
-        if len(table) != size:
-            raise ValueError(
-                "The checkpoint must have as many tokens as `vocab_size` "
-                f"says. Received: vocab_size={size}, {len(table)} tokens in "
-                "the checkpoint"
-            )
-        return reduced_rows(table, *tokens)
-
-    return rows

@@ -36,8 +36,8 @@ def read_configuration(path, arguments, cls):
         ValueError: if the file is not a JSON object, a name is unknown, a
             required one is missing, or two names of an argument disagree.
     """
-    known, required = _parameters(cls)
-    building = _signature(cls.build)
+    known, required = _parameters(cls, "__init__")
+    building, _ = _parameters(cls, "build")
     given, names = {}, ALIASES
     if path is not None:
         given, theirs = from_hugging_face(_load(path), cls)
@@ -67,14 +67,17 @@ def read_configuration(path, arguments, cls):
     )
 
 
-def _parameters(cls):
-    """Returns the names of all and of the required arguments."""
+def _parameters(cls, method):
+    """Returns the names of all and of the required arguments of a method.
+
+    A subclass passes its `**kwargs` on to its base classes.
+    """
     known, required = set(), set()
     for base in cls.__mro__:
-        if "__init__" not in vars(base) or base is object:
+        if method not in vars(base) or base is object:
             continue
         for name, parameter in inspect.signature(
-            base.__init__
+            vars(base)[method]
         ).parameters.items():
             if name == "self" or parameter.kind is parameter.VAR_KEYWORD:
                 continue
@@ -82,10 +85,6 @@ def _parameters(cls):
                 required.add(name)
             known.add(name)
     return known - {*cls.rejected}, required
-
-
-def _signature(function):
-    return {*inspect.signature(function).parameters} - {"self", "kwargs"}
 
 
 def _load(path):

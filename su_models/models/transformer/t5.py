@@ -204,6 +204,14 @@ class T5(T5Base):
         encoder, decoder: `keras.Model`s with the same layers as `model`.
     """
 
+    # an additional input would be one of both halves
+    rejected = (
+        "layer_norm_cond",
+        "layer_norm_cond_hidden_size",
+        "layer_norm_cond_hidden_act",
+        "additional_input_layers",
+    )
+
     def __init__(self, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
         kwargs["layers"] = self.layers

@@ -43,6 +43,33 @@ def reduced_rows(rows, keep_tokens, compound_tokens):
     return np.concatenate([rows, made]).astype(rows.dtype) if made else rows
 
 
+def row_chooser(vocab_size, keep_tokens, compound_tokens):
+    """Returns a function from a checkpoint's table to the model's, or None.
+
+    Args:
+        vocab_size: int > 0. Rows that the table must have.
+        keep_tokens, compound_tokens: see `reduced_size`.
+
+    Returns:
+        A function from an array `(vocab_size, ...)` to the array of the
+        reduced vocabulary, which raises a `ValueError` for another number of
+        rows; None if the vocabulary is not reduced.
+    """
+    if keep_tokens is None and compound_tokens is None:
+        return None
+
+    def rows(table):
+        if len(table) != vocab_size:
+            raise ValueError(
+                "The checkpoint must have as many tokens as `vocab_size` "
+                f"says. Received: vocab_size={vocab_size}, {len(table)} tokens "
+                "in the checkpoint"
+            )
+        return reduced_rows(table, keep_tokens, compound_tokens)
+
+    return rows
+
+
 def _ids_and_weights(item):
     """Returns `(ids, weights)`; None as weights means a mean."""
     if isinstance(item, tuple):

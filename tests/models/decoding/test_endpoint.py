@@ -11,7 +11,9 @@ import keras
 import numpy as np
 import pytest
 
+from su_models.backend.compile import compiled
 from su_models.export import export_saved_model
+from su_models.generation import Trie
 from su_models.models import generate, generate_endpoint
 from tests.models.decoding.whole import PROMPTS, build
 
@@ -72,6 +74,51 @@ def test_what_cannot_be_generated_is_minus_1(exported):
 
 
 @only_tensorflow
+def test_an_encoder_and_decoder():
+    model = build("t5.1.1")
+    endpoint = generate_endpoint(model, max_new_tokens=5, max_beam_size=2)
+    found = compiled(endpoint)(PADDED.astype("int32"), 2, 5)
+    expected = generate(model, PROMPTS, beam_size=2, max_new_tokens=5)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), expected)
+
+
+@only_tensorflow
+def test_allowing_nothing_is_minus_1():
+    def allowed(tokens, step):
+        return keras.ops.ones((1, 31), "bool") & (step < 2)
+
+    model = build("gpt2")
+    endpoint = generate_endpoint(
+        model, max_new_tokens=4, allowed_tokens=allowed
+    )
+    ids = PADDED.astype("int32")
+    found = keras.ops.convert_to_numpy(compiled(endpoint)(ids, 1, 4))
+    assert (found == -1).all()
+    found = keras.ops.convert_to_numpy(compiled(endpoint)(ids, 1, 2))
+    assert (found[:, :2] > -1).all()
+
+
+@only_tensorflow
+def test_prompts_wider_than_the_positions():
+    """Only what `generate` refuses is -1, not the rows beside it."""
+    model = build("gpt2", max_position=12)
+    endpoint = generate_endpoint(model, max_new_tokens=4, max_beam_size=2)
+    rows = np.zeros((3, 40), "int32")
+    rows[0, :5], rows[1, :9], rows[2, :10] = 3, 5, 7
+    found = compiled(endpoint)(rows, 2, 4)
+    ids = keras.ops.convert_to_numpy(found)
+    assert (ids[2] == -1).all()
+    options = {"beam_size": 2, "max_new_tokens": 4}
+    np.testing.assert_array_equal(ids[:2], generate(model, rows[:2], **options))
+    with pytest.raises(ValueError, match="12 positions"):
+        generate(model, rows, **options)
+    # one token more than a prompt of 20, cut to 12, would be of another prompt
+    rows[2, :20] = 7
+    found = keras.ops.convert_to_numpy(compiled(endpoint)(rows, 2, 1))
+    assert (found[2] == -1).all() and (found[:2, 0] > -1).all()
+
+
+@only_tensorflow
 @pytest.mark.slow
 def test_many_requests_of_several_threads(exported):
     artifact = load(exported[1])
@@ -125,6 +172,7 @@ def test_a_process_with_tensorflow_alone_generates_the_same(exported):
         ({"max_new_tokens": 0}, "max_new_tokens=0"),
         ({"max_beam_size": 32}, "max_beam_size=32"),
         ({"end_id": 31}, "end_id=31"),
+        ({"allowed_tokens": Trie([[31]])}, "a Trie with 31"),
         ({"start_id": -1}, "start_id=-1"),
         ({"finished": "no"}, "finished='no'"),
     ],

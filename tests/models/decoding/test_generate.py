@@ -107,6 +107,18 @@ def test_drop_is_the_rule_of_bert4keras(model):
         assert ids[i].tolist() == reference.padded(tokens, 6)
 
 
+def test_one_beam_of_drop_is_the_rule_of_bert4keras(gpt2):
+    free = generate(gpt2, PROMPTS, max_new_tokens=6)
+    end = int(free[0, 1])  # which the rule takes as a token at first
+    options = {"end_id": end, "min_new_tokens": 4, "max_new_tokens": 6}
+    ids = generate(gpt2, PROMPTS, finished="drop", **options)
+    for i, prompt in enumerate(PROMPTS):
+        score = scorer(gpt2, prompt, False)
+        tokens, _ = reference.bert4keras_beam_search(score, 6, 1, end, 4)
+        assert ids[i].tolist() == reference.padded(tokens, 6)
+    assert ids[0, 1] == end
+
+
 def test_a_trie_restricts_the_tokens(gpt2):
     sequences = [[3, 4], [3, 5, 6], [10, 11, 12]]
     ids = generate(
@@ -179,6 +191,11 @@ def test_allowing_nothing_is_named_with_the_step(gpt2):
         ({"start_id": 31}, "start_id=31"),
         ({"additional_inputs": [np.ones(3)]}, "additional_inputs="),
         ({"segment_ids": np.zeros_like(PADDED)}, "segment_ids"),
+        ({"additional_inputs": np.ones((3, 4))}, "additional_inputs="),
+        ({"length_penalty": 2.0}, "length_penalty=2.0, beam_size=1"),
+        ({"finished": "drop", "top_p": 0.5}, "finished='drop'"),
+        ({"stream": print, "batch_size": 2}, "batch_size=2 for 3 prompts"),
+        ({"temperature": 1e-44}, "step 0: the model's scores are NaN or inf"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"return_scores": 1}, "return_scores=1"),
         ({"progress": "no"}, "progress='no'"),

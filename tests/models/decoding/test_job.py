@@ -16,3 +16,10 @@ def test_batches_do_not_change_the_result(capsys):
     some = generate(model, PROMPTS, batch_size=2, progress=True, **options)
     np.testing.assert_array_equal(some, together)
     assert "2/2" in capsys.readouterr().out
+
+
+def test_a_function_is_told_the_finished_prompts():
+    model, seen = build("roformer-unilm"), []
+    options = {"max_new_tokens": 1, "batch_size": 2}
+    generate(model, PROMPTS, progress=lambda *n: seen.append(n), **options)
+    assert seen == [(2, 3), (3, 3)]

@@ -23,6 +23,10 @@ def test_programs_are_kept_until_the_variables_change():
     for key in range(2, 20):
         program_of(model, key, GreedySearch(3))
     assert program_of(model, 1, GreedySearch(3)) is not first
+    used = program_of(model, 19, GreedySearch(3))
+    for key in range(20, 35):  # 15 others: the last one used is kept
+        program_of(model, key, GreedySearch(3))
+    assert program_of(model, 19, GreedySearch(3)) is used
     model.get_layer("Embedding-Token").enable_lora(2)
     assert plan_of(model) is not plan
 
@@ -68,8 +72,9 @@ def test_a_hundred_lengths_need_at_most_six_programs():
 
 
 def test_the_memory_of_a_cache_is_linear_in_its_slots():
-    plan, ids = plan_of(build("roformer-unilm")), np.ones((2, 16), "int32")
-    lengths = np.array([3, 16], "int32")
+    plan, ids = plan_of(build("roformer-unilm")), keras.ops.ones((2, 16))
+    ids = keras.ops.cast(ids, "int32")
+    lengths = keras.ops.convert_to_tensor([3, 16], "int32")
 
     def size(new):
         cache = Stepper(plan, 3, new).begin(ids, lengths, 0 * ids)

@@ -40,8 +40,9 @@ def test_lengths_of_arrays_are_few():
         ([1, 2], None, None, "list of lists"),
         ("ab", None, None, "list of lists"),
         ([[1], [0]], None, None, "empty prompt, 1"),
-        ([[1, 2]], [[1]], None, "segment_ids of shape"),
+        (np.ones((1, 2), int), np.ones((1, 1), int), None, "ids of shape"),
         ([[1, 2]], [[0, -1]], None, "segment_ids with -1"),
+        ([[1, 2, 3], [4]], [[0], [0, 0, 1]], None, "1 segments in prompt 0"),
         ([[1, 2]], None, [3], "prompt_lengths=.3"),
         ([[1, 2]], None, [0], "prompt_lengths=.0"),
         ([[1, 2]], None, [1, 2], "prompt_lengths=.1 2"),
@@ -65,7 +66,7 @@ def test_uniform_numbers_depend_on_seed_and_place():
     np.testing.assert_array_equal(each[0], each[2])
 
 
-@pytest.mark.parametrize("seed", [-1, 2**31, 1.5, [1], [1, -1], "1"])
+@pytest.mark.parametrize("seed", [-1, 2**31, 1.5, [1], [1, -1], [1, None], "1"])
 def test_bad_seeds_are_rejected(seed):
     with pytest.raises(ValueError, match="Received: seed="):
         uniforms(seed, 2, (1, 4))

@@ -143,7 +143,9 @@ def x64():
         yield
 
 
-@pytest.mark.parametrize("policy", ["float64", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "policy", ["float64", "mixed_bfloat16", "mixed_float16", "float16"]
+)
 def test_other_precisions_score_alike(policy, x64):
     exact = build("t5.1.1")
     before = keras.config.dtype_policy()

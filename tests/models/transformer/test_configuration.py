@@ -2,9 +2,11 @@
 
 import json
 
+import keras
 import pytest
 
 from su_models.models import build_transformer_model
+from su_models.models.transformer.bert import BERT
 from tests.models.transformer.tiny import SIZES
 
 
@@ -53,3 +55,23 @@ def test_wrong_configurations(config, words, tmp_path):
         return
     with pytest.raises(ValueError, match=words):
         build_transformer_model(path)
+
+
+class Passing(BERT):
+    def build(self, extra_input=None, **kwargs):
+        self.extra = extra_input
+        super().build(additional_input_layers=extra_input, **kwargs)
+
+
+def test_build_of_a_subclass_passes_arguments_on():
+    condition = keras.Input((3,))
+    made = build_transformer_model(
+        model=Passing,
+        extra_input=condition,
+        layer_norm_cond=condition,
+        return_keras_model=False,
+        **SIZES,
+    )
+    assert made.extra is condition and len(made.model.inputs) == 3
+    with pytest.raises(ValueError, match="T5 takes no argument `layer_norm_c"):
+        build_transformer_model(model="t5", layer_norm_cond=condition, **SIZES)

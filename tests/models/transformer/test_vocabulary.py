@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from su_models.models.transformer.vocabulary import reduced_rows, reduced_size
+from su_models.models.transformer.vocabulary import (
+    reduced_rows,
+    reduced_size,
+    row_chooser,
+)
 
 TABLE = np.arange(12.0).reshape(6, 2)
 
@@ -23,6 +27,15 @@ def test_compound_rows_are_means_of_what_is_kept():
 
 def test_nothing_is_changed_without_a_choice():
     np.testing.assert_array_equal(reduced_rows(TABLE, None, None), TABLE)
+
+
+def test_a_chooser_of_rows_knows_the_size_of_the_table():
+    assert row_chooser(6, None, None) is None
+    rows = row_chooser(6, [4, 0], [[0, 1]])
+    expected = reduced_rows(TABLE, [4, 0], [[0, 1]])
+    np.testing.assert_array_equal(rows(TABLE), expected)
+    with pytest.raises(ValueError, match="Received: vocab_size=6, 5 tokens"):
+        rows(TABLE[:5])
 
 
 @pytest.mark.parametrize(
