@@ -88,7 +88,7 @@ class Method:
     """A row of the table."""
 
     title: str
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     epochs: int = 1
     pretrained: bool = True
     decay: float = 1.0  # factor of the rate of a block and of the one above it
