@@ -21,7 +21,8 @@ learning rate that rises and falls linearly. Two recipes are in this script:
 "from scratch" is the same network from random weights. "embeddings" is the mean
 of embeddings of characters before a hidden layer. TF-IDF counts characters and
 pairs of them. With "1 % labels" 168 reviews are read repeatedly. The learning
-rates and the regression's strength were selected by the validation texts.
+rate of the Transformers (1e-3 or 3e-4, with seed 0) and the regression's
+strength were selected by the validation texts.
 
 python examples/sentiment_roformer_v2.py
 python examples/sentiment_roformer_v2.py --methods tuned scratch --seeds 0
@@ -29,7 +30,28 @@ python examples/sentiment_roformer_v2.py --smoke    (seconds)
 
 Finished runs are not repeated; the same command continues.
 
-FIGURES
+Measured on 2026-12-01 by the first command, TensorFlow 2.21 with XLA on two
+cores of a shared AMD EPYC, beside another training in the last third: 52
+minutes. Accuracy in %, mean and deviation of the seeds 0, 1 and 2, and the mean
+time of a run:
+
+                                     valid          test  not in train      s
+    fine-tuned                90.12 ± 0.57  89.33 ± 0.50  88.19 ± 0.41    210
+    a rate for each layer     86.80 ± 0.47  86.64 ± 0.26  85.89 ± 0.43    182
+    lower half frozen         86.40 ± 0.88  86.40 ± 0.38  85.56 ± 0.67    130
+    from scratch              89.09 ± 0.34  88.38 ± 0.35  87.33 ± 0.38    291
+    embeddings                90.40 ± 0.10  89.03 ± 0.21  85.12 ± 0.22     20
+    TF-IDF, regression        94.08         93.13         89.96            12
+    fine-tuned, 1 % labels    69.46 ± 2.61  69.05 ± 1.92  67.76 ± 1.99     98
+    from scratch, 1 % labels  69.07 ± 2.47  69.10 ± 1.54  69.39 ± 2.33     95
+    TF-IDF, 1 % labels        75.89 ± 1.89  75.21 ± 2.85  74.78 ± 3.43      9
+
+The encoder has 2.3 million weights and has read 12 million characters. It gains
+a point over random weights with all labels, and nothing with 1 % of them; it is
+too weak to be frozen, or to be moved only a little, both of which cost three
+points. Counts of pairs of characters are better than all of these networks. The
+recipes are for encoders that are trained for longer: the author reports 95.5 %
+as the best validation accuracy of Google's BERT after five epochs (6736).
 """
 
 import argparse
