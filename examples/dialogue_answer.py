@@ -38,6 +38,7 @@ answers further questions; `|` separates the lines, the last is the question.
 
 import argparse
 import dataclasses
+import json
 import pathlib
 import sys
 
@@ -78,7 +79,7 @@ def main(words=None):
         "--encoder",
         type=pathlib.Path,
         default=ENCODER,
-        help="folder of a trained RoFormerV2 of the same sizes",
+        help="folder of a trained RoFormerV2",
     )
     parser.add_argument("--smoke", action="store_true", help="some seconds")
     given = parser.parse_args(words)
@@ -91,7 +92,9 @@ def main(words=None):
     if given.smoke or not (given.encoder / "vocab.txt").exists():
         print(f"Only from scratch: no trained encoder is in {given.encoder}")
     else:
-        tuned = dataclasses.replace(task, encoder=str(given.encoder))
+        tuned = dataclasses.replace(
+            task, encoder=str(given.encoder), **sizes_of(given.encoder)
+        )
         again = folder.with_name(f"{folder.name}-pretrained")
         tasks["pretrained"] = tuned, again
 
@@ -121,6 +124,13 @@ def main(words=None):
     print(as_text(test, answers))
     print(*table(figures), sep="\n")
     print(f"In {folder}/: answers.txt, comparison.png, model.keras ...")
+
+
+def sizes_of(encoder):
+    """Returns the settings of a task that fit the encoder in a folder."""
+    config = json.loads((encoder / "bert_config.json").read_text("utf-8"))
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    return {name: config[name] for name in names}
 
 
 def retrieval(train, test):

@@ -21,8 +21,23 @@ pip install "su_models[poems]"
 python examples/poem_unilm.py
 python examples/poem_unilm.py --smoke    (some seconds, in a separate folder)
 
-The whole training, 5 000 steps, has not been run yet, so there are no figures
-here; the script prints them.
+Measured on 2026-12-01 by the first command, TensorFlow 2.21 with XLA on two
+cores of a shared AMD EPYC, beside another training throughout: 55 minutes. The
+perplexity of the held-out poems is 115.5 (that of the frequencies is 624.4), of
+their characters without marks and ends 289.2. Shares of 200 poems, in %:
+
+                           form   form and rhyme   lines from the training poems
+    constrained           100.0            100.0                             0.0
+    not constrained        95.0              8.5                             0.0
+    held-out poems        100.0             81.3                             5.4
+
+The model has learned lengths and marks, and which words occur together in lines
+and beside a title, but it does not rhyme by itself, and few poems make sense as
+a whole. The first one that it writes:
+
+    《柳十首 十》
+    一日碧云居，何处竹华旋。
+    岂慙流碛险，还自饥疎涧。
 
 It needs the data set at $SU_MODELS_DATA. The same command resumes a killed run.
 The seed is 0. `poems.txt` has one poem for each of the first twenty held-out

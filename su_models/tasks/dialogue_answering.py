@@ -48,10 +48,11 @@ class DialogueAnswering(CharacterUniLM):
         answer_length: int. Number of tokens of an answer with its end. Rows
             with longer answers are left out of training.
         mixed: bool. Whether to train on the other texts of C3 too.
-        encoder: str. Folder of a trained RoFormerV2 of the same sizes, as
-            `examples/roformer_v2_mlm.py` makes it, with `bert_config.json`,
-            `encoder.ckpt` and `vocab.txt`: its weights are the initial ones,
-            its vocabulary is taken. Empty for random weights.
+        encoder: str. Folder of a trained RoFormerV2 of the same sizes, with
+            `bert_config.json`, `vocab.txt` and a checkpoint: `encoder.ckpt`, as
+            `examples/roformer_v2_mlm.py` writes it, or `bert_model.ckpt`, as
+            the published ones are named. Its weights are the initial ones, its
+            vocabulary is taken. Empty for random weights.
         **settings: those of `CharacterUniLM`.
 
     Raises:
@@ -183,9 +184,9 @@ class DialogueAnswering(CharacterUniLM):
                 f"The encoder must have the sizes {wanted}. "
                 f"Received: {path} with {found}"
             )
-        return build_transformer_model(
-            path, folder / "encoder.ckpt", model="roformer_v2"
-        )
+        own = (folder / "encoder.ckpt.index").exists()
+        checkpoint = folder / ("encoder.ckpt" if own else "bert_model.ckpt")
+        return build_transformer_model(path, checkpoint, model="roformer_v2")
 
     # ---- uses of the model
 

@@ -12,7 +12,13 @@ from su_models.cli.catalog import PACKAGE
 from su_models.cli.main import app
 from su_models.models import build_vae
 from su_models.runs import RunFolder
-from su_models.tasks import ImageVAE, PoemWriting, load_task, registry
+from su_models.tasks import (
+    DialogueAnswering,
+    ImageVAE,
+    PoemWriting,
+    load_task,
+    registry,
+)
 from su_models.tasks.image_diffusion import ImageDiffusion
 from tests.runs.line import Line, names
 
@@ -292,9 +298,8 @@ def test_help_names_the_default_places_and_what_there_is():
 
 def test_help_and_runs_name_classes_that_exist():
     for name, task in registry.RUNS.items():
-        assert isinstance(
-            task, ImageDiffusion | ImageVAE | PoemWriting | Line
-        ), name
+        known = ImageDiffusion | ImageVAE | PoemWriting | DialogueAnswering
+        assert isinstance(task, known | Line), name
 
 
 FULL = """

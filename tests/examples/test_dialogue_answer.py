@@ -58,6 +58,13 @@ def test_text_and_table():
     assert head.split()[0] == "perplexity" and len(head) == len(row)
 
 
+def test_the_sizes_are_those_of_the_encoder(tmp_path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 1}
+    config = {**sizes, "vocab_size": 9, "hidden_act": "relu"}
+    (tmp_path / "bert_config.json").write_text(json.dumps(config))
+    assert ANSWER.sizes_of(tmp_path) == sizes
+
+
 @pytest.mark.slow
 def test_the_whole_on_invented_dialogues(data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

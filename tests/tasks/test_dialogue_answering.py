@@ -120,8 +120,8 @@ def test_it_learns_to_copy_the_place_under_xla(data, tmp_path):
 # ---- a trained encoder
 
 
-@pytest.fixture
-def encoder(tmp_path):
+@pytest.fixture(params=["encoder.ckpt", "bert_model.ckpt"])
+def encoder(request, tmp_path):
     sizes = {
         "vocab_size": 7,
         "hidden_size": 16,
@@ -132,7 +132,7 @@ def encoder(tmp_path):
         "segment_vocab_size": 0,
     }
     model = build_transformer_model(model="roformer_v2", **sizes)
-    save_checkpoint(model, tmp_path / "encoder.ckpt", "roformer_v2")
+    save_checkpoint(model, tmp_path / request.param, "roformer_v2")
     (tmp_path / "bert_config.json").write_text(json.dumps(sizes))
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "去", "家"]
     (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n", "utf-8")
