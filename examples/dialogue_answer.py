@@ -4,10 +4,10 @@ Article: https://kexue.fm/archives/6933
     《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
 
 Data: C3, questions of Chinese language exams. The models are trained on the
-training part, 5 856 questions about dialogues and those of 6 013 questions
-about other texts that are short enough, and judged on the 1 890 questions of
-its test about dialogues. The exams offer two to four choices; the models do not
-see them, and write the answer.
+questions of its training part whose text is short enough, 5 952 of 11 869, about
+dialogues and other texts, and judged on the 1 890 questions of its test about
+dialogues. The exams offer three or four choices to these; the models do not see
+them, and write the answer.
 
 "from scratch" is a small RoFormerV2 with random weights. "pretrained" begins
 with the encoder that `roformer_v2_mlm.py` has trained on Chinese text (not on
@@ -25,7 +25,22 @@ to which it gives the greatest mean log-probability of a token.
 python examples/dialogue_answer.py
 python examples/dialogue_answer.py --smoke    (some seconds, separate folders)
 
-FIGURES
+Measured on 2026-12-01 by the first command, TensorFlow 2.21 with XLA on two
+cores of a shared AMD EPYC, beside another training most of the time: 61 minutes,
+31 and 28 of them training. The choices at random would be 26.6 % right.
+
+                    perplexity    exact, %  3 beams, %       F1, %   choice, %
+nearest question             -         3.4           -        11.5        43.0
+from scratch              51.7         1.6         1.5         9.7        27.9
+pretrained                44.2         3.2         4.1        12.9        32.1
+frequencies              399.8           -           -           -           -
+
+Six thousand questions are not enough for networks of this size. From scratch,
+the model learns the form of answers, and which kind of answer belongs to a
+question, but hardly reads the dialogue. The encoder, small as it is, doubles
+the exact answers, to those of the nearest question; choices are found better by
+counting common characters. `--encoder` takes the folder of any RoFormerV2, such
+as the published ones, with its own sizes.
 
 It needs the data set at $SU_MODELS_DATA. The same command resumes a killed run.
 The seed is 0. `answers.txt` has the first twenty questions of the test with
