@@ -4,10 +4,10 @@ Article: https://kexue.fm/archives/6933
     《从语言模型到Seq2Seq：Transformer如戏，全靠Mask》
 
 Data: C3, questions of Chinese language exams. The models are trained on the
-questions of its training part whose text is short enough, 5 952 of 11 869, about
-dialogues and other texts, and judged on the 1 890 questions of its test about
-dialogues. The exams offer three or four choices to these; the models do not see
-them, and write the answer.
+questions of its training part whose text is short enough, 5 952 of 11 869,
+about dialogues and other texts, and judged on the 1 890 questions of its test
+about dialogues. The exams offer three or four choices to these; the models do
+not see them, and write the answer.
 
 "from scratch" is a small RoFormerV2 with random weights. "pretrained" begins
 with the encoder that `roformer_v2_mlm.py` has trained on Chinese text (not on
@@ -26,8 +26,8 @@ python examples/dialogue_answer.py
 python examples/dialogue_answer.py --smoke    (some seconds, separate folders)
 
 Measured on 2026-12-01 by the first command, TensorFlow 2.21 with XLA on two
-cores of a shared AMD EPYC, beside another training most of the time: 61 minutes,
-31 and 28 of them training. The choices at random would be 26.6 % right.
+cores of a shared AMD EPYC, beside another training most of the time: 63
+minutes, 31 and 28 of them training. Choices at random would be 26.6 % right.
 
                     perplexity    exact, %  3 beams, %       F1, %   choice, %
 nearest question             -         3.4           -        11.5        43.0

@@ -21,10 +21,10 @@ python examples/story_llama.py
 python examples/story_llama.py --prompt "403 407 261 378"
 python examples/story_llama.py --smoke    (some seconds)
 
-Measured on 2026-12-01 by the first command, seed 0, TensorFlow 2.21 on two cores
-of a shared AMD EPYC: 6 872 tokens/s with the cache and 109 without, medians of 5
-stories of 256 tokens. The greedy story begins with 403 407 261 378 432 383 286
-261 376 298, as that of llama2.c.
+Measured on 2026-12-01 by the first command, seed 0, TensorFlow 2.21 on two
+cores of a shared AMD EPYC: 6 872 tokens/s with the cache and 109 without,
+medians of 5 stories of 256 tokens. The greedy story begins with 403 407 261 378
+432 383 286 261 376 298, as that of llama2.c.
 
 `stories.txt` has the stories. `stories.png` shows for each token how sure the
 model was: the probability of the token, and the entropy of all, in bits.
