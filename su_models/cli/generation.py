@@ -51,7 +51,7 @@ def generate(
         typer.Option(
             help="Sample from the most probable tokens, whose probabilities "
             "add up to p.",
-            show_default="0.9",
+            show_default="0.9, if the task samples",
         ),
     ] = None,
     top_k: Annotated[

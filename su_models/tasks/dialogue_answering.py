@@ -178,6 +178,7 @@ class DialogueAnswering(CharacterUniLM):
             "intermediate_size": 4 * self.hidden_size,
             "hidden_act": "relu",
         }
+        wanted["vocab_size"] = len(self.vocabulary())
         found = {name: sizes.get(name) for name in wanted}
         if found != wanted:
             raise ValueError(

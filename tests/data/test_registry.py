@@ -57,6 +57,7 @@ def test_loading_twice_gives_equal_but_separate_arrays():
         ("fashion-mnist", "Did you mean `fashion_mnist`. "),
         ("cifar100", "Did you mean `cifar10`. "),
         ("", ""),
+        (3, "Did you mean `c3`. "),
         (8, ""),
         (["mnist"], "Did you mean `mnist`. "),
     ],

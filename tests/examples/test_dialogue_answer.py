@@ -63,6 +63,16 @@ def test_the_sizes_are_those_of_the_encoder(tmp_path):
     config = {**sizes, "vocab_size": 9, "hidden_act": "relu"}
     (tmp_path / "bert_config.json").write_text(json.dumps(config))
     assert ANSWER.sizes_of(tmp_path) == sizes
+    (tmp_path / "bert_config.json").write_text('{"hidden_size": 8}')
+    with pytest.raises(ValueError, match="with hidden_size$"):
+        ANSWER.sizes_of(tmp_path)
+
+
+def test_an_encoder_that_is_not_there_is_an_error(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in ([], ["--smoke"]):
+        with pytest.raises(FileNotFoundError, match=r"none/bert_config\.json"):
+            ANSWER.main([*words, "--encoder", "none"])
 
 
 @pytest.mark.slow

@@ -48,6 +48,13 @@ def test_a_picture_is_drawn_with_any_font():
     assert picture.startswith(b"\x89PNG") and len(picture) > 2000
 
 
+def test_characters_that_the_font_lacks_become_question_marks():
+    rare, known = (
+        POEMS.as_picture(["a"], [text], LATIN) for text in ("b𬭭。", "b??")
+    )
+    assert rare == known  # matplotlib's warning would be an error, too
+
+
 def test_a_font_without_chinese_characters_is_not_taken(monkeypatch):
     fonts = POEMS.font_manager.fontManager.ttflist
     latin = [font for font in fonts if "DejaVu" in font.fname]
@@ -72,3 +79,17 @@ def test_the_whole_on_invented_poems(data, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     for word in ("perplexity_of_frequencies", "rhyme_share_unconstrained"):
         assert word in shown
+
+        assert word in shown
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_smoke_run_on_the_real_poems(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("opencc", reason="the extra poems")
+    pytest.importorskip("pypinyin", reason="the extra poems")
+    monkeypatch.chdir(tmp_path)
+    load_quatrains.cache_clear()
+    POEMS.main(["--smoke"])
+    text = (tmp_path / "runs/smoke-poem-unilm/poems.txt").read_text("utf-8")
+    assert text.count("《") == 20

@@ -105,7 +105,7 @@ def test_the_whole(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     STORY.main(["--smoke", "--checkpoint", str(path), "--prompt", "5 6"])
     out = capsys.readouterr().out
-    assert "The greedy story without a cache is the same." in out
+    assert "the first 12 tokens of the 12 are the same." in out
     folder = tmp_path / "runs" / "smoke-story-llama"
     text = (folder / "stories.txt").read_text("utf-8")
     assert text in out
