@@ -164,6 +164,10 @@ def test_an_encoder_of_other_sizes_is_refused(encoder):
         tiny(encoder=str(encoder[0]), hidden_size=32).build()
     with pytest.raises(FileNotFoundError):
         tiny(encoder=str(encoder[0] / "none")).build()
+    with open(encoder[0] / "vocab.txt", "a", encoding="utf-8") as file:
+        file.write("店\n")
+    with pytest.raises(ValueError, match="'vocab_size': 8.*'vocab_size': 7"):
+        tiny(encoder=str(encoder[0])).build()
 
 
 # ---- uses
@@ -228,6 +232,16 @@ def test_evaluation_is_that_of_a_loop(run, data):
         *("perplexity", "exact_match", "exact_match_beams"),
         *("character_f1", "choice_accuracy"),
     }
+
+
+def test_long_choices_are_judged_by_the_mean_of_their_tokens(monkeypatch):
+    task = tiny()
+    sums, counts = np.array([4.0, 3.0, 1.0, 9.0]), np.array([4, 1, 1, 3])
+    monkeypatch.setattr(
+        type(task), "_losses", lambda self, model, rows: (sums, counts)
+    )
+    rows = [("", "", "", ["long", "short"]), ("", "", "", ["short", "long"])]
+    assert task._choose(None, rows) == ["long", "short"]
 
 
 def test_scores_of_answers():
